@@ -1,0 +1,88 @@
+"""Every error that restore-worker raises on purpose.
+
+The docstring of a class is its default message. A message is one sentence that names what is wrong
+(checkpoint, resource, field) and what to do; it never holds a secret.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class RestoreError(Exception):
+    """The restore failed."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.getdoc(type(self)))
+
+
+class Retriable:
+    """Mixin: the same call may succeed later (connection lost, timeout, 429, 502-504)."""
+
+
+class BankError(RestoreError):
+    """The bank cannot be read."""
+
+
+class BankUnavailableError(Retriable, BankError):
+    """The bank does not answer."""
+
+
+class MissingObjectError(BankError):
+    """The bank has no such object."""
+
+
+class DamagedDataError(BankError):
+    """The bytes in the bank are not those that were saved."""
+
+
+class CheckpointError(RestoreError):
+    """The checkpoint cannot be restored."""
+
+
+class GraphError(CheckpointError):
+    """The resource graph is not a directed acyclic graph of known resources."""
+
+
+class PluginError(RestoreError):
+    """A plugin is missing or broke its contract."""
+
+
+class ParameterError(RestoreError):
+    """A restore parameter is unknown or has an unusable value."""
+
+
+class TemplateError(RestoreError):
+    """The template would not be valid HOT."""
+
+
+class CloudError(RestoreError):
+    """The cloud refused or cannot be reached."""
+
+
+class CloudUnavailableError(Retriable, CloudError):
+    """The cloud does not answer."""
+
+
+class LedgerError(RestoreError):
+    """The ledger in Redis refused or cannot be reached."""
+
+
+class LedgerUnavailableError(Retriable, LedgerError):
+    """Redis does not answer."""
+
+
+class StaleLeaseError(LedgerError):
+    """Another worker holds this resource now; what this copy of the task did is not recorded."""
+
+
+class UnknownRestoreError(RestoreError):
+    """There is no such restore."""
+
+
+class RefusedError(RestoreError):
+    """The restore was refused before anything was written."""
+
+    def __init__(self, message: str | None = None, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems

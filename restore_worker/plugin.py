@@ -1,0 +1,190 @@
+"""The contract of a restore plugin: one class a resource type.
+
+A plugin is asked in this order:
+
+1. at submit (or plan), in the caller's process, pure and without any cloud:
+   `Definition` parses the resource's metadata, `Parameters` what the user sets for it,
+   `implied_dependencies` names what the graph forgot, `prepare` makes up its mind and tells `Report` what
+   cannot be carried over or is wrong, `produces` and `data` say how it will be built;
+2. in a worker, once all it depends on is restored: `restore` puts fragments into the template;
+3. when a restore is to be destroyed: `discard` undoes what `restore` built directly.
+
+Plugins are found by the entry-point group ``restore_worker.plugins``.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from restore_worker.resource import Resource, ResourceKey
+from restore_worker.template import HeatTemplate
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+
+class Definition(BaseModel):
+    """Base of models of what a bank holds: strict, frozen; fields that nobody named are ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Parameters(BaseModel):
+    """Base of models of what a user may set at restore: unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoParameters(Parameters):
+    """For types that take none."""
+
+
+P = TypeVar("P", bound=Parameters)
+# What restore() works from; written by prepare, carried to the worker as JSON.
+W = TypeVar("W", bound=BaseModel)
+D = TypeVar("D", bound=Definition)
+
+
+class Produces(enum.Enum):
+    """How a resource comes back."""
+
+    # Nothing is built: the node only groups others.
+    NOTHING = "nothing"
+    # Heat builds it.
+    RESOURCE = "resource"
+    # The plugin builds it before the stack, and puts its id.
+    PARAMETER = "parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class BankData:
+    """Bytes of a resource in the bank: chunks ``data_1`` to ``data_<chunks>``.
+
+    chunks: how many there must be; None if the metadata does not say (before 2017).
+    checksum: MD5 of their concatenation, lower-case hex.
+    """
+
+    chunks: int | None
+    checksum: str
+
+
+class Report(Protocol):
+    """Where `prepare` tells what a person must know, about one resource."""
+
+    def finding(self, field: str, reason: str) -> None:
+        """Tell what comes back differently or not at all; the restore goes on."""
+
+    def problem(self, field: str, message: str) -> None:
+        """Tell what makes the restore impossible, and what to do; it is refused."""
+
+
+class Selection(Protocol):
+    """What is to be restored, as `implied_dependencies` and `prepare` see it."""
+
+    # True if every resource of the checkpoint is restored.
+    whole: bool
+
+    def find(self, resource_type: str) -> Iterable[Resource]:
+        """Return the resources of that type in the checkpoint, chosen or not."""
+
+    def chosen(self, key: ResourceKey) -> bool:
+        """Say whether the resource is restored."""
+
+    def children(self, key: ResourceKey) -> Iterable[Resource]:
+        """Return what the resource depends on, in the graph's order."""
+
+    def parents(self, key: ResourceKey) -> Iterable[Resource]:
+        """Return the chosen resources that depend on it, in the graph's order."""
+
+    def definition(self, key: ResourceKey) -> Any:
+        """Return the parsed metadata of a resource, None if it has none or it is broken (told elsewhere)."""
+
+    def parameters(self, key: ResourceKey) -> Any:
+        """Return the parsed parameters of a resource, as its plugin's `Parameters`."""
+
+
+class Context(Protocol):
+    """What `restore` may use besides the template."""
+
+    restore_id: str
+    # True if nothing is built: there is no cloud.
+    rendering: bool
+
+    def connection(self) -> Connection:
+        """Return openstacksdk's connection to the target; CloudError in a rendering."""
+
+    def read_data(self) -> Iterator[bytes]:
+        """Yield the resource's bytes (`RestorePlugin.data`); DamagedDataError at the end unless they are whole."""
+
+    def once(self, key: str, create: Callable[[], str], find: Callable[[], str | None]) -> str | None:
+        """Return the physical id of what is built directly, the same however often the task runs.
+
+        key: names the thing among those of this resource.
+        create: builds it and returns its physical id at once, without waiting until it is ready.
+        find: returns the id of what an earlier run made but could not note, by a tag or name that holds
+            `restore_id`; None if there is none.
+        In a rendering nothing is called and None comes back.
+        """
+
+
+class StillBuilding(Exception):  # noqa: N818 - a signal, not an error
+    """Raised by `restore` while what it builds is not there yet; it is called again later.
+
+    after: seconds until then.
+    reason: what is waited for, for people.
+    """
+
+    def __init__(self, reason: str, after: float = 5.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after
+
+
+class RestorePlugin(ABC, Generic[D, P, W]):
+    """Restores the resources of one type."""
+
+    resource_type: ClassVar[str]
+    # Model of the metadata in the bank; None for types that keep none.
+    Definition: ClassVar[type[BaseModel] | None]
+    Parameters: ClassVar[type[BaseModel]] = NoParameters
+    # Model of what `prepare` returns.
+    Work: ClassVar[type[BaseModel]]
+    # What no restore of this type can bring back since the bank lacks it: pairs of (field, reason).
+    not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+    def implied_dependencies(self, resource: Resource, selection: Selection) -> Iterable[ResourceKey]:  # noqa: ARG002
+        """Return resources that must be restored first though the graph has no edge to them."""
+        return ()
+
+    @abstractmethod
+    def prepare(self, resource: Resource, definition: D, parameters: P, selection: Selection, report: Report) -> W:
+        """Return all that `restore` will need, joined and pruned; pure, tells `report` what is amiss."""
+
+    @abstractmethod
+    def produces(self, work: W) -> Produces:
+        """Say how the resource itself comes back."""
+
+    def data(self, work: W) -> BankData | None:  # noqa: ARG002
+        """Return the bytes in the bank that `restore` moves, None if there are none.
+
+        With data the task runs on the queue ``transfer``, submit checks that the chunks are there, and a
+        rendering reads them and compares the checksum.
+        """
+        return None
+
+    @abstractmethod
+    def restore(self, resource: Resource, work: W, template: HeatTemplate, context: Context) -> None:
+        """Put the fragments of the resource into the template, building first what Heat cannot.
+
+        Runs at least once, maybe several times, maybe twice at the same time. Raises `StillBuilding` while
+        something is under way, a `Retriable` error to be called again, any other error to fail for good.
+        """
+
+    def discard(self, resource: Resource, made: Mapping[str, str], context: Context) -> None:
+        """Undo what `restore` built directly: physical ids by the keys given to `Context.once`."""

@@ -1,0 +1,294 @@
+"""Fragments of a Heat Orchestration Template (HOT) and how they become one.
+
+A plugin puts *fragments*, each under an original id: a `HeatResource` that Heat shall build, or a
+`HeatParameter` that stands for something already built (or, in a rendering, still to be built). A parent
+refers to its children by original id and need not know which of the two they are.
+
+HOT: https://docs.openstack.org/heat/latest/template_guide/hot_spec.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from restore_worker.errors import TemplateError
+
+# Newton: the oldest version with lower-case deletion policies, so that old targets take the template too.
+HOT_VERSION = "2016-10-14"
+
+# A mapping of one of these names alone is a function call to Heat, and HOT has no way to quote it.
+_FUNCTIONS = frozenset(
+    "and contains digest equals filter get_attr get_file get_param get_resource if list_concat "
+    "list_concat_unique list_join make_url map_merge map_replace not or repeat resource_facade "
+    "str_replace str_replace_strict str_replace_vstrict str_split yaql".split()
+)
+# Strings that no YAML reader, 1.1 or 1.2, takes for anything but a string; all others are quoted.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(::[A-Za-z0-9_]+)*")
+_WORDS_OF_YAML = frozenset("y yes n no on off true false null none inf nan".split())
+
+
+class Reference(dict[str, str]):
+    """``{"get_resource": name}`` or ``{"get_param": name}``: the only mapping with a meaning to Heat."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeatResource:
+    """A resource that Heat shall build.
+
+    type: a type that Heat supports, such as ``OS::Nova::Server``.
+    properties: by HOT property name. None anywhere inside means absent, since Heat reads an explicit
+        null as the type's empty value.
+    depends_on: references to what must be there first beyond what the properties refer to.
+    title: what a person calls it, for the output's description.
+    output: False for mere links (an attachment, an interface), which had no id of their own before.
+    """
+
+    type: str
+    properties: Mapping[str, Any]
+    depends_on: Sequence[Reference] = ()
+    title: str = ""
+    output: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HeatParameter:
+    """Something that Heat finds already there.
+
+    value: physical id on the target, None while nobody has built it (a rendering). It never enters the
+        HOT but the Heat environment beside it.
+    type: the resource type it stands for.
+    constraint: Heat's custom constraint that looks the value up, such as ``glance.image``; "" for none.
+    description: what belongs in the parameter.
+    title: what a person calls it, for the output's description.
+    """
+
+    value: str | None
+    type: str
+    constraint: str = ""
+    description: str = ""
+    title: str = ""
+    output: bool = True
+
+
+Fragment = HeatResource | HeatParameter
+
+
+def fragment_name(original_id: str, fragment: Fragment) -> str:
+    """Return the fragment's name in the HOT, made of its type and original id alone."""
+    stem = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", fragment.type.rsplit("::", 1)[-1])
+    name = f"{stem.lower()}_{re.sub('[^A-Za-z0-9_.-]', '_', original_id)}"
+    return f"p_{name}" if isinstance(fragment, HeatParameter) else name
+
+
+class HeatTemplate:
+    """The template as one plugin sees it: its own fragments, and by look-up those of its children.
+
+    find: returns the fragment that another resource put under an original id, None if there is none.
+    """
+
+    def __init__(self, find: Callable[[str], Fragment | None] = lambda _: None) -> None:
+        self._find = find
+        self.fragments: dict[str, Fragment] = {}
+
+    def put_resource(self, original_id: str, resource: HeatResource) -> None:
+        """Have Heat build ``resource`` in the place of ``original_id``; TemplateError if it is no plain data."""
+        name = fragment_name(original_id, resource)
+        properties = {
+            key: _plain(value, f"{name}.{key}") for key, value in resource.properties.items() if value is not None
+        }
+        self._put(
+            original_id,
+            HeatResource(resource.type, properties, resource.depends_on, resource.title, resource.output),
+        )
+
+    def put_parameter(self, original_id: str, parameter: HeatParameter) -> None:
+        """Let ``original_id`` be what ``parameter`` stands for."""
+        self._put(original_id, parameter)
+
+    def get_resource_reference(self, original_id: str) -> Reference:
+        """Return how a property refers to ``original_id``; TemplateError if nobody has put it."""
+        fragment = self._get(original_id)
+        kind = "get_param" if isinstance(fragment, HeatParameter) else "get_resource"
+        return Reference({kind: fragment_name(original_id, fragment)})
+
+    def get_physical_id(self, original_id: str) -> str:
+        """Return the id on the target, for builders that cannot wait for Heat; TemplateError if Heat builds it."""
+        fragment = self._get(original_id)
+        if isinstance(fragment, HeatParameter) and fragment.value is not None:
+            return fragment.value
+        raise TemplateError(f"{fragment.type} {original_id} has no id on the target yet: Heat is to build it")
+
+    def has(self, original_id: str) -> bool:
+        """Say whether something was put under ``original_id``."""
+        return original_id in self.fragments or self._find(original_id) is not None
+
+    def _put(self, original_id: str, fragment: Fragment) -> None:
+        if self.fragments.get(original_id, fragment) != fragment:
+            raise TemplateError(f"{original_id} was put twice, with different content")
+        self.fragments[original_id] = fragment
+
+    def _get(self, original_id: str) -> Fragment:
+        fragment = self.fragments.get(original_id) or self._find(original_id)
+        if fragment is None:
+            raise TemplateError(f"nothing was restored for {original_id}, which is referred to")
+        return fragment
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Return ``value`` as data that means to Heat what it says, without nulls."""
+    if isinstance(value, Reference) or value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise TemplateError(f"{where}: the text holds half of a UTF-16 pair, which no template can carry")
+        return value
+    if isinstance(value, Mapping):
+        if len(value) == 1 and _FUNCTIONS & value.keys():
+            raise TemplateError(f"{where}: the mapping {next(iter(value))!r} would be a function call to Heat")
+        return {
+            _plain(str(key), where): _plain(item, f"{where}.{key}")
+            for key, item in value.items()
+            if item is not None
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value) if item is not None]
+    raise TemplateError(f"{where}: a {type(value).__name__} is no data that a template can carry")
+
+
+def dump_fragment(fragment: Fragment) -> str:
+    """Return the fragment as JSON, to be read by `load_fragment`."""
+    kind = "parameter" if isinstance(fragment, HeatParameter) else "resource"
+    fields = {name: getattr(fragment, name) for name in fragment.__slots__}
+    return json.dumps({"kind": kind, **fields}, separators=(",", ":"), sort_keys=True)
+
+
+def load_fragment(text: str | bytes) -> Fragment:
+    """Return the fragment that `dump_fragment` wrote."""
+    fields = json.loads(text)
+    if fields.pop("kind") == "parameter":
+        return HeatParameter(**fields)
+    fields["depends_on"] = [Reference(each) for each in fields["depends_on"]]
+    return HeatResource(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """A whole template, and apart from it what is known of its parameters' values.
+
+    text: YAML; the same fragments give the same bytes.
+    values: by parameter name, physical ids of what is built already.
+    open_parameters: names of the parameters that have no value yet.
+    """
+
+    text: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    open_parameters: Sequence[str] = ()
+
+    @property
+    def environment(self) -> str:
+        """The values as a Heat environment file (``openstack stack create -e``)."""
+        return _dump({"parameters": dict(self.values)})
+
+
+def assemble(fragments: Mapping[str, Fragment], description: str) -> Hot | None:
+    """Make one HOT of all fragments by original id; None if there is nothing for Heat to build.
+
+    Raises TemplateError if two fragments would bear one name or a reference leads nowhere.
+    """
+    by_name: dict[str, tuple[str, Fragment]] = {}
+    for original_id, fragment in fragments.items():
+        name = fragment_name(original_id, fragment)
+        if name in by_name:
+            raise TemplateError(f"{by_name[name][0]} and {original_id} would both be named {name}")
+        by_name[name] = (original_id, fragment)
+    resources: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    values: dict[str, str] = {}
+    for name in sorted(by_name):
+        original_id, fragment = by_name[name]
+        if isinstance(fragment, HeatParameter):
+            parameters[name] = _parameter(fragment)
+            if fragment.value is not None:
+                values[name] = fragment.value
+        else:
+            resources[name] = _resource(fragment)
+        if fragment.output:
+            kind = "get_param" if isinstance(fragment, HeatParameter) else "get_resource"
+            outputs[original_id] = {
+                "description": f"New id of {fragment.type} {fragment.title}".rstrip(),
+                "value": {kind: name},
+            }
+    _check_references(resources, parameters)
+    if not resources:
+        return None
+    hot: dict[str, Any] = {"heat_template_version": HOT_VERSION, "description": description}
+    if parameters:
+        hot["parameters"] = parameters
+    hot |= {"resources": resources, "outputs": dict(sorted(outputs.items()))}
+    return Hot(_dump(hot), values, tuple(name for name in parameters if name not in values))
+
+
+def _parameter(parameter: HeatParameter) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "string", "description": parameter.description}
+    if parameter.constraint:
+        entry["constraints"] = [{"custom_constraint": parameter.constraint}]
+    return entry
+
+
+def _resource(resource: HeatResource) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": resource.type, "properties": dict(resource.properties)}
+    # A parameter is there before the stack: nothing to wait for.
+    names = sorted({each["get_resource"] for each in resource.depends_on if "get_resource" in each})
+    if names:
+        entry["depends_on"] = names
+    return entry
+
+
+def _check_references(resources: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    for name, entry in resources.items():
+        for kind, target in _references(entry):
+            if target not in (resources if kind == "get_resource" else parameters):
+                raise TemplateError(f"{name} refers to {target}, which nobody restored")
+
+
+def _references(value: Any) -> Iterable[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("get_resource", "get_param") and isinstance(item, str) and len(value) == 1:
+                yield key, item
+            elif key == "depends_on" and isinstance(item, list):
+                yield from (("get_resource", each) for each in item)
+            else:
+                yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """PyYAML's C dumper that quotes whatever any YAML reader could take for something else than text."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        """Write shared values out each time: Heat limits the aliases of a template."""
+        return True
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS_OF_YAML
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(Reference, lambda dumper, reference: dumper.represent_dict(reference.items()))
+
+
+def _dump(data: Any) -> str:
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return text

@@ -1,0 +1,115 @@
+"""The real Heat engine as the judge of a template, in this process and without any cloud.
+
+Heat is asked what it asks itself: at preview (structure, parameters, references, the order of creation, every
+resource's own checks) and again at create, when references have values. Only what Heat would ask a cloud is
+answered for it, with yes: whether a service, an image, a flavor is there. What Heat checks by itself, such as
+the form of an address, it checks here too.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+
+def judge(text: str, parameters: Mapping[str, str] | None = None) -> list[str]:
+    """Return the names of the template's resources in the order in which Heat would create them.
+
+    text: a HOT, in YAML.
+    parameters: values by name. A parameter without value and default gets the id of something that is there.
+
+    Raises what Heat raises: ValueError for what is no template, a HeatException for all else. A type or
+    property that Heat hides, deprecates or no longer supports is refused as StackValidationFailed.
+    """
+    with warnings.catch_warnings():
+        # Heat's own; a test run that turns warnings into errors is not about them.
+        warnings.simplefilter("ignore")
+        stack = _stack(text, dict(parameters or {}))
+        order = [resource.name for resource in stack.dependencies]
+        stack.validate()
+        for name in order:
+            _check_support(stack[name])
+            _create(stack[name])
+        for output in stack.outputs.values():
+            output.get_value()
+    return order
+
+
+def _stack(text: str, parameters: dict[str, str]) -> Any:
+    _start_engine()
+    from heat.common import context, template_format
+    from heat.engine import environment, stack, template
+
+    parsed = template_format.parse(text)
+    schemata = template.Template(parsed).all_param_schemata({})
+    for name, schema in schemata.items():
+        if schema.required:
+            parameters.setdefault(name, _made_up_id(name))
+    user = context.RequestContext(username="u", user_id="u", project_id="p", auth_url="http://x", is_admin=False)
+    heat_template = template.Template(parsed, env=environment.Environment({"parameters": parameters}))
+    return stack.Stack(user, "judged", heat_template, stack_id="judged")
+
+
+def _made_up_id(name: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
+def _create(resource: Any) -> None:
+    """Check the properties as Heat does right before it creates the resource, then let it be there."""
+    from heat.engine import stk_defn
+
+    resource.reparse(client_resolve=False)
+    resource.properties.validate()
+    resource.resource_id = _made_up_id(resource.name)
+    resource.action, resource.status = resource.CREATE, resource.COMPLETE
+    stk_defn.update_resource_data(resource.stack.defn, resource.name, resource.node_data())
+
+
+def _check_support(resource: Any) -> None:
+    from heat.common import exception
+    from heat.engine import support
+
+    data = resource.t.properties(resource.properties_schema, resource.context).data
+    entries = [(f"type {resource.type()}", resource.support_status), *_used(data, resource.properties_schema)]
+    for entry, status in entries:
+        if status.status != support.SUPPORTED:
+            raise exception.StackValidationFailed(message=f"{resource.name}: {entry} is {status.status}")
+
+
+def _used(data: Mapping[str, Any], schemata: Mapping[str, Any], where: str = "property ") -> Iterator[tuple[str, Any]]:
+    """Yield path and support status of each property in ``data``, however deep."""
+    for name, value in data.items():
+        schema = schemata[name]
+        yield f"{where}{name}", schema.support_status
+        inner = schema.schema
+        if inner is None:
+            continue
+        items: Iterable[Any] = [value]
+        if schema.type == schema.LIST:
+            items, inner = value if isinstance(value, list) else (), inner["*"].schema
+        for item in items:
+            if isinstance(item, Mapping) and inner is not None:
+                yield from _used(item, inner, f"{where}{name}.")
+
+
+@functools.cache
+def _start_engine() -> None:
+    """Load Heat's resource types and answer with yes what it would ask a cloud; a few seconds, once."""
+    from heat.db import api, models
+    from heat.engine import constraints, resource, resources
+    from heat.engine.clients.os import nova
+    from heat.engine.resources.openstack.nova import server
+    from oslo_config import cfg
+
+    cfg.CONF.set_default("connection", "sqlite://", group="database")
+    resources.initialise()
+    models.BASE.metadata.create_all(api.context_manager.writer.get_engine())
+    resource.Resource.is_service_available = classmethod(lambda *_: (True, None))
+    # Constraints on the form of a value have a `validate` of their own; those that look something up inherit it.
+    constraints.BaseCustomConstraint.validate = lambda _self, value, _context: value != ""
+    server.Server._validate_image_flavor = lambda *_: None
+    nova.NovaClientPlugin.is_version_supported = lambda *_: True
+    nova.NovaClientPlugin.absolute_limits = lambda *_: {"maxServerMeta": 128}
