@@ -23,9 +23,9 @@ VERSION = "0.9"
 def parse_json(data: bytes, where: str) -> Any:
     """Return the JSON document; CheckpointError that begins with ``where`` if it is none."""
     try:
-        document = json.loads(data)
+        # Half of a UTF-16 pair is no text that could be stored or sent: json.loads lets it pass, decode does not.
+        document = json.loads(data.decode())
         if b"\\ud" in data.lower():
-            # Half of a UTF-16 pair is no text that could be stored or sent.
             json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         kind = "is nested too deeply" if isinstance(error, RecursionError) else f"is no JSON ({error})"
@@ -36,20 +36,23 @@ def parse_json(data: bytes, where: str) -> Any:
 def first_error(error: ValidationError) -> tuple[str, str]:
     """Return the field of a model's first error and what is wrong with it, without the value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return ".".join(str(part) for part in first["loc"]), first["msg"][0].lower() + first["msg"][1:]
+    # Pydantic's own sentence names the model, a word that nobody knows who reads a bank.
+    message = "Input should be an object" if first["type"] == "model_type" else first["msg"]
+    return ".".join(str(part) for part in first["loc"]), message[0].lower() + message[1:]
 
 
 def _mapping(value: Any) -> Any:
     """Read Karbor's extra_info: an object, the text of one, or nothing; other texts of a user say nothing."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = parse_json(value.encode(), "extra_info")
+        except CheckpointError:
             return {}
     return value if isinstance(value, dict) else {}
 
 
 ExtraInfo = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+Name = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
 
 class _Model(BaseModel):
@@ -60,7 +63,7 @@ class ProtectionPlan(_Model):
     """The plan that the checkpoint was made by."""
 
     id: str
-    name: str = ""
+    name: Name = ""
 
 
 class _Index(_Model):
@@ -115,7 +118,7 @@ def parse_checkpoint(checkpoint_id: str, data: bytes) -> Checkpoint:
         index = _Index.model_validate(document)
     except ValidationError as error:
         field, message = first_error(error)
-        raise CheckpointError(f"{where}, field {field or 'at the top'}: {message}") from None
+        raise CheckpointError(f"{where}{f', field {field}' if field else ''}: {message}") from None
     if index.version != VERSION:
         raise CheckpointError(f"{where}, field version: {index.version!r} is not known, only {VERSION!r} is")
     if index.id != checkpoint_id:
@@ -134,7 +137,7 @@ def parse_checkpoint(checkpoint_id: str, data: bytes) -> Checkpoint:
 
 def _graph(checkpoint_id: str, text: str) -> ResourceGraph:
     where = f"checkpoint {checkpoint_id}: index.json, field resource_graph"
-    document = parse_json(text.encode("utf-8", "surrogatepass"), where)
+    document = parse_json(text.encode(), where)
     try:
         nodes, adjacency = document
         if not isinstance(nodes, dict) or not isinstance(adjacency, list):

@@ -57,9 +57,9 @@ class ResourceGraph:
         return ResourceGraph(
             {key: node for key, node in self.nodes.items() if key in keys},
             {
-                parent: tuple(child for child in children if child in keys)
+                parent: kept
                 for parent, children in self.children.items()
-                if parent in keys
+                if parent in keys and (kept := tuple(child for child in children if child in keys))
             },
         )
 
@@ -71,7 +71,9 @@ class ResourceGraph:
         return ResourceGraph(self.nodes, children)
 
 
-def build_graph(nodes: Iterable[tuple[str, Resource]], adjacency: Iterable[tuple[str, list[str]]]) -> ResourceGraph:
+def build_graph(
+    nodes: Iterable[tuple[str, Resource]], adjacency: Iterable[tuple[str, list[str]]]
+) -> ResourceGraph:
     """Return the checked graph of nodes by label and, per label of a parent, the labels of its children.
 
     The same resource under two labels (an old and a new name) is one node; the first one found stays.

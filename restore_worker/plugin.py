@@ -87,8 +87,9 @@ class Report(Protocol):
 class Selection(Protocol):
     """What is to be restored, as `implied_dependencies` and `prepare` see it."""
 
-    # True if every resource of the checkpoint is restored.
-    whole: bool
+    @property
+    def whole(self) -> bool:
+        """True if every resource of the checkpoint is restored."""
 
     def find(self, resource_type: str) -> Iterable[Resource]:
         """Return the resources of that type in the checkpoint, chosen or not."""
@@ -112,9 +113,13 @@ class Selection(Protocol):
 class Context(Protocol):
     """What `restore` may use besides the template."""
 
-    restore_id: str
-    # True if nothing is built: there is no cloud.
-    rendering: bool
+    @property
+    def restore_id(self) -> str:
+        """Id of the restore, "" in a rendering that no worker does."""
+
+    @property
+    def rendering(self) -> bool:
+        """True if nothing is built: there is no cloud."""
 
     def connection(self) -> Connection:
         """Return openstacksdk's connection to the target; CloudError in a rendering."""

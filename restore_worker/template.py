@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -22,15 +22,17 @@ from restore_worker.errors import TemplateError
 # Newton: the oldest version with lower-case deletion policies, so that old targets take the template too.
 HOT_VERSION = "2016-10-14"
 
-# A mapping of one of these names alone is a function call to Heat, and HOT has no way to quote it.
-_FUNCTIONS = frozenset(
-    "and contains digest equals filter get_attr get_file get_param get_resource if list_concat "
-    "list_concat_unique list_join make_url map_merge map_replace not or repeat resource_facade "
-    "str_replace str_replace_strict str_replace_vstrict str_split yaql".split()
+# A mapping of one of these names alone is a function call to some version of HOT, which has no way to quote it.
+_FUNCTION = re.compile(
+    "and|contains|digest|equals|filter|get_(attr|file|param|resource)|if|list_(concat|concat_unique|join)|make_url|"
+    "map_(merge|replace)|not|or|repeat|resource_facade|str_(replace|replace_strict|replace_vstrict|split)|yaql|"
+    "Ref|Fn::.*"
 )
 # Strings that no YAML reader, 1.1 or 1.2, takes for anything but a string; all others are quoted.
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(::[A-Za-z0-9_]+)*")
-_WORDS_OF_YAML = frozenset("y yes n no on off true false null none inf nan".split())
+_PLAIN = re.compile(
+    r"(?!(y|yes|n|no|on|off|true|false|null|none|inf|nan)\Z)[a-z_][a-z0-9_./-]*(::[a-z0-9_]+)*",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class Reference(dict[str, str]):
@@ -99,17 +101,23 @@ class HeatTemplate:
     def put_resource(self, original_id: str, resource: HeatResource) -> None:
         """Have Heat build ``resource`` in the place of ``original_id``; TemplateError if it is no plain data."""
         name = fragment_name(original_id, resource)
-        properties = {
-            key: _plain(value, f"{name}.{key}") for key, value in resource.properties.items() if value is not None
-        }
-        self._put(
-            original_id,
-            HeatResource(resource.type, properties, resource.depends_on, resource.title, resource.output),
+        plain = replace(
+            resource,
+            properties=_plain(resource.properties, name),
+            depends_on=tuple(resource.depends_on),
+            title=_plain(resource.title, f"title of {name}"),
         )
+        self._put(original_id, plain)
 
     def put_parameter(self, original_id: str, parameter: HeatParameter) -> None:
-        """Let ``original_id`` be what ``parameter`` stands for."""
-        self._put(original_id, parameter)
+        """Let ``original_id`` be what ``parameter`` stands for; TemplateError if its texts are none."""
+        name = fragment_name(original_id, parameter)
+        plain = replace(
+            parameter,
+            description=_plain(parameter.description, f"description of {name}"),
+            title=_plain(parameter.title, f"title of {name}"),
+        )
+        self._put(original_id, plain)
 
     def get_resource_reference(self, original_id: str) -> Reference:
         """Return how a property refers to ``original_id``; TemplateError if nobody has put it."""
@@ -141,21 +149,25 @@ class HeatTemplate:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Return ``value`` as data that means to Heat what it says, without nulls."""
-    if isinstance(value, Reference) or value is None or isinstance(value, bool | int):
+    """Return ``value`` as data that means to Heat what it says: no nulls, mappings sorted by key."""
+    if value is None or isinstance(value, Reference | bool):
         return value
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):
             raise TemplateError(f"{where}: the text holds half of a UTF-16 pair, which no template can carry")
-        return value
+        # The text itself, also of an enumeration's member.
+        return str.__str__(value)
     if isinstance(value, Mapping):
-        if len(value) == 1 and _FUNCTIONS & value.keys():
-            raise TemplateError(f"{where}: the mapping {next(iter(value))!r} would be a function call to Heat")
-        return {
+        entries = {
             _plain(str(key), where): _plain(item, f"{where}.{key}")
             for key, item in value.items()
             if item is not None
         }
+        if len(entries) == 1 and _FUNCTION.fullmatch(name := next(iter(entries))):
+            raise TemplateError(f"{where}: the mapping {name!r} would be a function call to Heat")
+        return dict(sorted(entries.items()))
     if isinstance(value, list | tuple):
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value) if item is not None]
     raise TemplateError(f"{where}: a {type(value).__name__} is no data that a template can carry")
@@ -173,7 +185,7 @@ def load_fragment(text: str | bytes) -> Fragment:
     fields = json.loads(text)
     if fields.pop("kind") == "parameter":
         return HeatParameter(**fields)
-    fields["depends_on"] = [Reference(each) for each in fields["depends_on"]]
+    fields["depends_on"] = tuple(Reference(each) for each in fields["depends_on"])
     return HeatResource(**fields)
 
 
@@ -184,11 +196,13 @@ class Hot:
     text: YAML; the same fragments give the same bytes.
     values: by parameter name, physical ids of what is built already.
     open_parameters: names of the parameters that have no value yet.
+    resources: how many there are for Heat to build.
     """
 
     text: str
-    values: Mapping[str, str] = field(default_factory=dict)
-    open_parameters: Sequence[str] = ()
+    values: Mapping[str, str]
+    open_parameters: Sequence[str]
+    resources: int
 
     @property
     def environment(self) -> str:
@@ -232,7 +246,8 @@ def assemble(fragments: Mapping[str, Fragment], description: str) -> Hot | None:
     if parameters:
         hot["parameters"] = parameters
     hot |= {"resources": resources, "outputs": dict(sorted(outputs.items()))}
-    return Hot(_dump(hot), values, tuple(name for name in parameters if name not in values))
+    open_parameters = tuple(name for name in parameters if name not in values)
+    return Hot(_dump(hot), values, open_parameters, len(resources))
 
 
 def _parameter(parameter: HeatParameter) -> dict[str, Any]:
@@ -253,7 +268,8 @@ def _resource(resource: HeatResource) -> dict[str, Any]:
 
 def _check_references(resources: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
     for name, entry in resources.items():
-        for kind, target in _references(entry):
+        waits = (("get_resource", target) for target in entry.get("depends_on", ()))
+        for kind, target in (*_references(entry["properties"]), *waits):
             if target not in (resources if kind == "get_resource" else parameters):
                 raise TemplateError(f"{name} refers to {target}, which nobody restored")
 
@@ -263,8 +279,6 @@ def _references(value: Any) -> Iterable[tuple[str, str]]:
         for key, item in value.items():
             if key in ("get_resource", "get_param") and isinstance(item, str) and len(value) == 1:
                 yield key, item
-            elif key == "depends_on" and isinstance(item, list):
-                yield from (("get_resource", each) for each in item)
             else:
                 yield from _references(item)
     elif isinstance(value, list):
@@ -281,8 +295,7 @@ class _Dumper(yaml.CSafeDumper):
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS_OF_YAML
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _PLAIN.fullmatch(text) else '"')
 
 
 _Dumper.add_representer(str, _text)

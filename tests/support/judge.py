@@ -8,15 +8,26 @@ the form of an address, it checks here too.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep Heat's warnings to itself: a test run that turns warnings into errors is not about them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@_quietly()
 def judge(text: str, parameters: Mapping[str, str] | None = None) -> list[str]:
-    """Return the names of the template's resources in the order in which Heat would create them.
+    """Return the names of the template's resources in an order in which Heat would create them.
 
     text: a HOT, in YAML.
     parameters: values by name. A parameter without value and default gets the id of something that is there.
@@ -24,26 +35,41 @@ def judge(text: str, parameters: Mapping[str, str] | None = None) -> list[str]:
     Raises what Heat raises: ValueError for what is no template, a HeatException for all else. A type or
     property that Heat hides, deprecates or no longer supports is refused as StackValidationFailed.
     """
-    with warnings.catch_warnings():
-        # Heat's own; a test run that turns warnings into errors is not about them.
-        warnings.simplefilter("ignore")
-        stack = _stack(text, dict(parameters or {}))
-        order = [resource.name for resource in stack.dependencies]
-        stack.validate()
-        for name in order:
-            _check_support(stack[name])
-            _create(stack[name])
-        for output in stack.outputs.values():
-            output.get_value()
+    stack = _stack(text, dict(parameters or {}))
+    order = [resource.name for resource in stack.dependencies]
+    stack.validate()
+    for name in order:
+        _create(stack[name])
+        _check_support(stack[name])
+    for output in stack.outputs.values():
+        output.get_value()
     return order
 
 
-def _stack(text: str, parameters: dict[str, str]) -> Any:
+@_quietly()
+def load(text: str) -> Any:
+    """Return what Heat's own loader makes of a template; ValueError if it is none."""
     _start_engine()
-    from heat.common import context, template_format
+    from heat.common import template_format
+
+    return template_format.parse(text)
+
+
+@_quietly()
+def function_names() -> frozenset[str]:
+    """Return the names of the functions that templates can call, those of all versions of HOT."""
+    _start_engine()
+    from heat.engine.hot import template
+
+    versions = [cls for name, cls in vars(template).items() if name.startswith("HOTemplate")]
+    return frozenset(name for cls in versions for name in cls.functions | cls.condition_functions)
+
+
+def _stack(text: str, parameters: dict[str, str]) -> Any:
+    parsed = load(text)
+    from heat.common import context
     from heat.engine import environment, stack, template
 
-    parsed = template_format.parse(text)
     schemata = template.Template(parsed).all_param_schemata({})
     for name, schema in schemata.items():
         if schema.required:
@@ -59,13 +85,15 @@ def _made_up_id(name: str) -> str:
 
 def _create(resource: Any) -> None:
     """Check the properties as Heat does right before it creates the resource, then let it be there."""
-    from heat.engine import stk_defn
+    from heat.engine import node_data, stk_defn
 
     resource.reparse(client_resolve=False)
-    resource.properties.validate()
+    resource.validate_template()
     resource.resource_id = _made_up_id(resource.name)
-    resource.action, resource.status = resource.CREATE, resource.COMPLETE
-    stk_defn.update_resource_data(resource.stack.defn, resource.name, resource.node_data())
+    data = node_data.NodeData(
+        None, resource.name, None, resource.FnGetRefId(), {}, resource.CREATE, resource.COMPLETE
+    )
+    stk_defn.update_resource_data(resource.stack.defn, resource.name, data)
 
 
 def _check_support(resource: Any) -> None:
@@ -79,7 +107,9 @@ def _check_support(resource: Any) -> None:
             raise exception.StackValidationFailed(message=f"{resource.name}: {entry} is {status.status}")
 
 
-def _used(data: Mapping[str, Any], schemata: Mapping[str, Any], where: str = "property ") -> Iterator[tuple[str, Any]]:
+def _used(
+    data: Mapping[str, Any], schemata: Mapping[str, Any], where: str = "property "
+) -> Iterator[tuple[str, Any]]:
     """Yield path and support status of each property in ``data``, however deep."""
     for name, value in data.items():
         schema = schemata[name]
@@ -104,6 +134,8 @@ def _start_engine() -> None:
     from heat.engine.resources.openstack.nova import server
     from oslo_config import cfg
 
+    # It tells each deprecated type that it loads.
+    logging.getLogger("heat").setLevel(logging.ERROR)
     cfg.CONF.set_default("connection", "sqlite://", group="database")
     resources.initialise()
     models.BASE.metadata.create_all(api.context_manager.writer.get_engine())

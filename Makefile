@@ -1,0 +1,54 @@
+# `make demo` shows a whole restore, `make test` checks all that needs no cloud. Both start from nothing but Python.
+
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --upgrade
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: setup demo test unit lint types bench lock clean
+
+setup: .venv/.dev
+
+demo: .venv/.runtime
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
+
+# Tests come last, so that their summary does.
+test: lint types
+	$(BIN)/pytest -n auto
+
+unit: .venv/.dev
+	$(BIN)/pytest tests/unit
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+bench: .venv/.dev
+	$(BIN)/python -m benchmarks
+
+# Takes the newest versions that pyproject.toml allows, for each Python and machine that it allows.
+lock: .venv/.dev
+	echo 'setuptools>=77' | $(LOCK) pyproject.toml - -o requirements/runtime.txt
+	$(LOCK) --extra dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+.venv/.runtime: requirements/runtime.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'restore-worker needs Python 3.11 or newer: name one, as in `make $(MAKECMDGOALS) PYTHON=python3.12`' >&2; \
+		exit 1; }
+	@echo 'Setting up .venv with restore-worker and what it needs (half a minute) ...'
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements/dev.txt
+	@echo 'Adding what tests need: Heat, Swift, moto and more (some minutes) ...'
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@

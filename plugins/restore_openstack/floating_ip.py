@@ -1,0 +1,144 @@
+"""Floating IPs of servers: the bank has nothing of them but their addresses, and not even which port had them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from restore_openstack.disks import ServerMetadata, ServerParameters
+from restore_openstack.nics import references, router_interfaces
+from restore_openstack.topology import NetworkDefinition, NetworkParameters, Port
+from restore_worker.errors import CloudError
+from restore_worker.plugin import Context, Report
+from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
+
+_TYPE = "OS::Neutron::FloatingIP"
+Candidate = tuple[Port, str]
+
+
+class FloatingIp(BaseModel):
+    """A floating IP that leads to a server again.
+
+    address: the original one.
+    port_id: original id of the port.
+    fixed_ip_address: None if the port has but one.
+    public_network_id: where a new address is allocated; None to use the original one.
+    router_interfaces: original ids of what leads out of the port's subnets.
+    """
+
+    address: str
+    port_id: str
+    fixed_ip_address: str | None
+    public_network_id: str | None
+    router_interfaces: list[str]
+
+    def put(self, server_name: str, template: HeatTemplate, context: Context) -> None:
+        """Put a new floating IP, or the association of the one that had the address."""
+        key = f"floatingip:{self.address}"
+        first = references(self.router_interfaces, template)
+        ends = {
+            "port_id": template.get_resource_reference(self.port_id),
+            "fixed_ip_address": self.fixed_ip_address,
+        }
+        title = f"of {server_name}, in the place of {self.address}" if self.public_network_id else self.address
+        if self.public_network_id is not None:
+            properties = {"floating_network": self.public_network_id, **ends}
+            template.put_resource(key, HeatResource(_TYPE, properties, first, title))
+            return
+        description = f"Id of the floating IP {self.address} on the target"
+        template.put_parameter(
+            key, HeatParameter(self._look_up(context), _TYPE, description=description, title=title)
+        )
+        properties = {"floatingip_id": template.get_resource_reference(key), **ends}
+        association = HeatResource("OS::Neutron::FloatingIPAssociation", properties, first, output=False)
+        template.put_resource(f"association:{self.address}", association)
+
+    def _look_up(self, context: Context) -> str | None:
+        if context.rendering:
+            return None
+        found = next(iter(context.connection().network.ips(floating_ip_address=self.address)), None)
+        if found is None:
+            raise CloudError(
+                f"the target has no floating IP {self.address} in this project: set floating_ips=new or skip"
+            )
+        return found.id
+
+
+def floating_ips_of(
+    server_id: str,
+    metadata: ServerMetadata,
+    parameters: ServerParameters,
+    topology: NetworkDefinition | None,
+    network: NetworkParameters,
+    report: Report,
+) -> list[FloatingIp]:
+    """Return the floating IPs that come back; tells the report of each that does not, or not as it was.
+
+    topology, network: of the network node that is restored before the server, and what the user wants of it.
+    """
+    addresses = list(dict.fromkeys(metadata.floating_ips))
+    candidates: Sequence[Candidate] = ()
+    if topology is not None and parameters.restore_net_id is None:
+        candidates = topology.floating_candidates(server_id)
+    reason = _reason_to_skip(network, candidates)
+    if topology is None or reason:
+        for address in addresses:
+            report.finding("floating_ips", f"{address} is left out: {reason}")
+        return []
+    public = network.public_network_id if network.floating_ips != "existing" else None
+    chosen = _choose(addresses, candidates, parameters.floating_ip_ports, alike=public is not None)
+    if chosen is None:
+        report.problem("floating_ips", _question(addresses, candidates))
+        return []
+    if public is not None:
+        for address in addresses:
+            report.finding("floating_ips", f"{address}: a new address of network {public} takes its place")
+    return [
+        FloatingIp(
+            address=address,
+            port_id=port.id,
+            fixed_ip_address=fixed if sum(other is port for other, _ in candidates) > 1 else None,
+            public_network_id=public,
+            router_interfaces=router_interfaces([port], topology),
+        )
+        for address, (port, fixed) in zip(addresses, chosen, strict=True)
+    ]
+
+
+def _reason_to_skip(network: NetworkParameters, candidates: Sequence[Candidate]) -> str:
+    if network.floating_ips == "skip":
+        return "floating_ips=skip"
+    if network.floating_ips is None and network.public_network_id is None:
+        return (
+            "give OS::Neutron::Network a public_network_id for a new address, or floating_ips=existing to use the "
+            "old one"
+        )
+    return "" if candidates else "none of its ports that come back has a way to an external network"
+
+
+def _choose(
+    addresses: Sequence[str], candidates: Sequence[Candidate], named: str | None, *, alike: bool
+) -> Sequence[Candidate] | None:
+    """Return where each address leads, None if that would be a guess.
+
+    named: what the user says of it.
+    alike: the addresses are new ones, so that it does not matter which of them a port gets.
+    """
+    if named is not None and addresses:
+        matches = [
+            [each for each in candidates if name.strip() in (each[0].id, each[1])] for name in named.split(",")
+        ]
+        found = [match[0] for match in matches if len(match) == 1]
+        return found if len(found) == len(matches) == len(addresses) else None
+    if len(addresses) == len(candidates) and (alike or len(addresses) == 1):
+        return candidates
+    return None if addresses else ()
+
+
+def _question(addresses: Sequence[str], candidates: Sequence[Candidate]) -> str:
+    ports = " or ".join(f"port {port.id} ({fixed})" for port, fixed in candidates)
+    return (
+        f"{' and '.join(addresses)} may have led to {ports}: name one for each address, in their order, in "
+        "floating_ip_ports of the server, or set floating_ips=skip for OS::Neutron::Network"
+    )

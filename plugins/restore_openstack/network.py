@@ -1,0 +1,209 @@
+"""The network topology of a project: networks, subnets, routers, security groups and ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from restore_openstack import port, router
+from restore_openstack.disks import SERVER
+from restore_openstack.draft import NET, ROUTER, SECURITY_GROUP, SUBNET, Draft, Existing, Part, described, refer
+from restore_openstack.extent import Extent, everything, reached
+from restore_openstack.nics import NETWORK, network_of, nics_of
+from restore_openstack.security_group import build_groups
+from restore_openstack.topology import Network, NetworkDefinition, NetworkParameters, Subnet
+from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection
+from restore_worker.resource import Resource, ResourceKey
+from restore_worker.template import HeatTemplate
+
+_IPV6 = 6
+
+
+class NetworkWork(BaseModel):
+    """What to put, by original id, in the order of the maps."""
+
+    existing: dict[str, Existing]
+    parts: dict[str, Part]
+
+
+class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkWork]):
+    """Builds the topology anew, or the servers' ports in the topology that is there."""
+
+    resource_type = NETWORK
+    Definition = NetworkDefinition
+    Parameters = NetworkParameters
+    Work = NetworkWork
+    not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("network_metadata.qos_policy_id", "QoS policies were not saved: set them again"),
+        ("network_metadata.dns_domain", "DNS domains of networks were not saved: set them again"),
+        ("router_metadata.admin_state_up", "it was not saved: every router comes back switched on"),
+        ("router_metadata.distributed", "it was not saved, like `ha`: the target's defaults hold"),
+        ("port_metadata.binding:vnic_type", "it was not saved: every port comes back as a normal one"),
+        ("port_metadata.qos_policy_id", "QoS policies were not saved: set them again"),
+        ("port_metadata.dns_name", "DNS names of ports were not saved: they follow from the servers' names"),
+        ("port_metadata.trunk_details", "trunks were not saved: their parent ports come back as plain ones"),
+        ("security-group_metadata.stateful", "it was not saved: every security group comes back stateful"),
+        ("tags", "only those of networks were saved: set the others again"),
+    )
+
+    def prepare(
+        self,
+        resource: Resource,
+        definition: NetworkDefinition,
+        parameters: NetworkParameters,
+        selection: Selection,
+        report: Report,
+    ) -> NetworkWork:
+        """Return what to put: everything, or what the chosen servers reach."""
+        servers = sorted(server.key for server in selection.find(SERVER) if selection.chosen(server.key))
+        nics = [
+            nics_of(server, definition, selection)[0]
+            for server in servers
+            if _is_connected(server, resource.key, selection)
+        ]
+        whole = selection.whole or not servers
+        if not whole and parameters.networks is None:
+            report.problem(
+                "networks",
+                "only a part of the checkpoint is restored: choose networks=existing if the servers were lost but "
+                "their networks are still there, or networks=new if the networks were lost too",
+            )
+        draft = Draft(report, _substitutes(definition, parameters.public_network_id))
+        if parameters.networks == "existing":
+            _use_topology(draft, definition, reached(definition, nics))
+        else:
+            extent = everything(definition, nics) if whole else reached(definition, nics)
+            _build_topology(draft, definition, extent)
+            if whole:
+                _tell_external(report, definition)
+                port.tell_left_out(report, definition, {server.id for server in servers})
+        return NetworkWork(existing=draft.existing, parts=draft.parts)
+
+    def produces(self, work: NetworkWork) -> Produces:  # noqa: ARG002 - nothing is built directly
+        """Heat builds the parts."""
+        return Produces.RESOURCE
+
+    def restore(
+        self,
+        resource: Resource,  # noqa: ARG002 - its parts have ids of their own
+        work: NetworkWork,
+        template: HeatTemplate,
+        context: Context,  # noqa: ARG002 - nothing is built directly
+    ) -> None:
+        """Put every part under its original id."""
+        for original_id, existing in work.existing.items():
+            existing.put(original_id, template)
+        for original_id, part in work.parts.items():
+            part.put(original_id, template)
+
+
+def _is_connected(server: ResourceKey, network: ResourceKey, selection: Selection) -> bool:
+    definition = selection.definition(server)
+    return definition is not None and network_of(server.id, definition, selection) == network
+
+
+def _substitutes(topology: NetworkDefinition, public_network_id: str | None) -> dict[str, str]:
+    """Return what takes the place of external networks, by original id."""
+    if public_network_id is None:
+        return {}
+    gateways = (each.external_gateway_info for each in topology.routers.values())
+    external = [gateway.network_id for gateway in gateways if gateway]
+    external += [network_id for network_id, network in topology.networks.items() if network.external]
+    return dict.fromkeys(external, public_network_id)
+
+
+def _use_topology(draft: Draft, topology: NetworkDefinition, extent: Extent) -> None:
+    """Draft the ports alone; all else is there under the original ids."""
+    for network_id in extent.networks:
+        draft.use(network_id, NET, topology.networks[network_id].name or "")
+    for subnet_id in extent.subnets:
+        draft.use(subnet_id, SUBNET, topology.subnets[subnet_id].name or "")
+    for router_id in extent.routers:
+        draft.use(router_id, ROUTER, topology.routers[router_id].name or "")
+    for group_id in extent.groups:
+        draft.use(group_id, SECURITY_GROUP, topology.security_groups[group_id].name or "")
+    for each in extent.ports:
+        port.build_port(draft, topology, each)
+
+
+def _build_topology(draft: Draft, topology: NetworkDefinition, extent: Extent) -> None:
+    build_groups(draft, {group_id: topology.security_groups[group_id] for group_id in extent.groups})
+    _tell_mtu(draft.report, (topology.networks[network_id] for network_id in extent.networks))
+    for network_id in extent.networks:
+        _build_network(draft, network_id, topology.networks[network_id])
+    for subnet_id in extent.subnets:
+        _build_subnet(draft, subnet_id, topology.subnets[subnet_id])
+    for router_id in extent.routers:
+        router.build_router(draft, router_id, topology.routers[router_id])
+    for interface in extent.interfaces:
+        router.build_interface(draft, topology, interface)
+    for router_id in extent.routers:
+        router.build_routes(draft, topology, router_id, extent.interfaces)
+    router.tell_left_out(draft.report, topology, extent)
+    for each in extent.ports:
+        port.build_port(draft, topology, each)
+
+
+def _tell_external(report: Report, topology: NetworkDefinition) -> None:
+    for network_id, network in sorted(topology.networks.items()):
+        if network.external:
+            report.finding(
+                f"network_metadata.{network_id}.router:external",
+                "only admins may make external networks: it is not built",
+            )
+
+
+def _tell_mtu(report: Report, networks: Iterable[Network]) -> None:
+    sizes = sorted({network.mtu for network in networks if network.mtu})
+    if sizes:
+        report.finding(
+            "network_metadata.mtu",
+            f"it was {', '.join(map(str, sizes))}: networks get the target's own",
+        )
+
+
+def _build_network(draft: Draft, network_id: str, network: Network) -> None:
+    where = f"network_metadata.{network_id}"
+    if network.shared:
+        draft.report.finding(
+            f"{where}.shared", "only admins may share a network: it comes back for the project alone"
+        )
+    if network.availability_zone_hints:
+        zones = ", ".join(network.availability_zone_hints)
+        draft.report.finding(
+            f"{where}.availability_zone_hints", f"the target's zones may differ: {zones} is dropped"
+        )
+    properties = {
+        "name": network.name,
+        "admin_state_up": network.admin_state_up,
+        "port_security_enabled": network.port_security_enabled,
+        "tags": list(network.tags) or None,
+        "value_specs": described(network.description),
+    }
+    draft.build(network_id, Part(type=NET, properties=properties, title=network.name or ""))
+
+
+def _build_subnet(draft: Draft, subnet_id: str, subnet: Subnet) -> None:
+    if subnet.subnetpool_id:
+        draft.report.finding(
+            f"subnet_metadata.{subnet_id}.subnetpool_id",
+            f"it comes back with its range {subnet.cidr}, but not as one of pool {subnet.subnetpool_id}",
+        )
+    modes = {"ipv6_address_mode": subnet.ipv6_address_mode, "ipv6_ra_mode": subnet.ipv6_ra_mode}
+    properties = {
+        "network": refer(subnet.network_id),
+        "name": subnet.name,
+        "cidr": subnet.cidr,
+        "ip_version": subnet.ip_version,
+        # To Heat, no gateway is an empty text; without the property it would choose one.
+        "gateway_ip": subnet.gateway_ip or "",
+        "allocation_pools": subnet.allocation_pools and [pool.model_dump() for pool in subnet.allocation_pools],
+        "dns_nameservers": list(subnet.dns_nameservers),
+        "host_routes": [route.model_dump() for route in subnet.host_routes] or None,
+        "enable_dhcp": subnet.enable_dhcp,
+        "value_specs": described(subnet.description),
+        **(modes if subnet.ip_version == _IPV6 else {}),
+    }
+    draft.build(subnet_id, Part(type=SUBNET, properties=properties, title=subnet.name or ""))

@@ -1,0 +1,102 @@
+"""Ports: of servers, unused ones, and those that router interfaces need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from restore_openstack.device_owner import Fate, ruling
+from restore_openstack.draft import NET, SECURITY_GROUP, Draft, Part, described, refer
+from restore_openstack.topology import NetworkDefinition, Port
+from restore_worker.plugin import Report
+
+
+def build_port(draft: Draft, topology: NetworkDefinition, port: Port) -> None:
+    """Draft a port; its networks and subnets are drafted already, if the bank has them."""
+    where = f"port_metadata.{port.id}"
+    properties: dict[str, Any] = {
+        "network": draft.refer(port.network_id, NET, f"{where}.network_id"),
+        "name": port.name,
+        "admin_state_up": port.admin_state_up,
+        "value_specs": described(port.description),
+        "security_groups": _groups(draft, port),
+    }
+    if port.fixed_ips == ():
+        properties["no_fixed_ips"] = True
+    if topology.is_own(port.network_id):
+        properties |= _owners_choice(draft.report, topology, port)
+    elif port.fixed_ips or port.mac_address:
+        lost = [fixed.ip_address for fixed in port.fixed_ips or ()] + [port.mac_address or ""]
+        draft.report.finding(
+            f"{where}.fixed_ips",
+            f"only the owner of network {port.network_id} may choose addresses there: the port gets others than "
+            + ", ".join(filter(None, lost)),
+        )
+    if port.extra_dhcp_opts:
+        names = ", ".join(option.opt_name for option in port.extra_dhcp_opts)
+        draft.report.finding(f"{where}.extra_dhcp_opts", f"Heat cannot set DHCP options of a port: {names}")
+    draft.build(port.id, Part(type="OS::Neutron::Port", properties=properties, title=port.name or ""))
+
+
+def _groups(draft: Draft, port: Port) -> list[dict[str, str]] | None:
+    where = f"port_metadata.{port.id}.security_groups"
+    if port.security_groups is None:
+        return None
+    if port.port_security_enabled is False and port.security_groups:
+        draft.report.finding(where, "a port without port security has no security groups: it comes back without")
+        return []
+    return [draft.refer(group_id, SECURITY_GROUP, where) for group_id in port.security_groups]
+
+
+def _owners_choice(report: Report, topology: NetworkDefinition, port: Port) -> dict[str, Any]:
+    """Return what only the owner of a network may choose for a port in it."""
+    properties: dict[str, Any] = {
+        "mac_address": port.mac_address,
+        "port_security_enabled": port.port_security_enabled,
+        "fixed_ips": _fixed_ips(report, topology, port) or None,
+    }
+    if port.allowed_address_pairs:
+        if port.port_security_enabled is False:
+            report.finding(
+                f"port_metadata.{port.id}.allowed_address_pairs",
+                "a port without port security may use any address: its address pairs are left out",
+            )
+        else:
+            properties["allowed_address_pairs"] = [pair.model_dump() for pair in port.allowed_address_pairs]
+    return properties
+
+
+def _fixed_ips(report: Report, topology: NetworkDefinition, port: Port) -> list[dict[str, Any]]:
+    wanted: list[dict[str, Any]] = []
+    for fixed in port.fixed_ips or ():
+        subnet = topology.subnets.get(fixed.subnet_id)
+        if subnet is None or subnet.network_id != port.network_id:
+            report.finding(
+                f"port_metadata.{port.id}.fixed_ips",
+                f"its network has no subnet {fixed.subnet_id} in the bank: {fixed.ip_address} is left out",
+            )
+        elif not subnet.derives_addresses:
+            wanted.append({"subnet": refer(fixed.subnet_id), "ip_address": fixed.ip_address})
+        elif {"subnet": refer(fixed.subnet_id)} not in wanted:
+            wanted.append({"subnet": refer(fixed.subnet_id)})
+    return wanted
+
+
+def tell_left_out(report: Report, topology: NetworkDefinition, servers: Collection[str]) -> None:
+    """Tell which ports of the project do not come back; ``servers`` are those that are restored."""
+    made_anew: Counter[str] = Counter()
+    for _, port in sorted(topology.ports.items()):
+        owner = port.device_owner or ""
+        where = f"port_metadata.{port.id}.device_owner"
+        fate, what = ruling(owner)
+        if fate is Fate.MADE_BY_NEUTRON:
+            made_anew[f"{owner} ({what})"] += 1
+        elif fate is Fate.LEFT_OUT:
+            report.finding(where, f"{owner!r} is {what}, which the bank does not hold: the port is left out")
+        elif fate is Fate.OF_SERVER and port.device_id not in servers:
+            report.finding(where, f"its server {port.device_id} is not restored: the port is left out")
+    for owner, count in sorted(made_anew.items()):
+        report.finding(
+            "port_metadata", f"{count} of {owner}: not copied, as Neutron makes them where they are needed"
+        )

@@ -1,0 +1,123 @@
+"""Routers, their interfaces and their static routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from restore_openstack.device_owner import Fate
+from restore_openstack.draft import NET, ROUTER, Draft, Part, described, refer
+from restore_openstack.extent import Extent
+from restore_openstack.port import build_port
+from restore_openstack.topology import Gateway, Interface, NetworkDefinition, Router
+from restore_worker.plugin import Report
+
+
+def build_router(draft: Draft, router_id: str, router: Router) -> None:
+    """Draft a router with its external gateway."""
+    where = f"router_metadata.{router_id}"
+    properties: dict[str, Any] = {"name": router.name, "value_specs": described(router.description)}
+    gateway = router.external_gateway_info
+    if gateway is not None:
+        properties["external_gateway_info"] = {"network": refer(gateway.network_id)}
+        _use_external(draft, gateway, f"{where}.external_gateway_info")
+    if router.availability_zone_hints:
+        zones = ", ".join(router.availability_zone_hints)
+        draft.report.finding(
+            f"{where}.availability_zone_hints", f"the target's zones may differ: {zones} is dropped"
+        )
+    draft.build(router_id, Part(type=ROUTER, properties=properties, title=router.name or ""))
+
+
+def _use_external(draft: Draft, gateway: Gateway, where: str) -> None:
+    if gateway.network_id not in draft.parts:
+        draft.use(gateway.network_id, NET)
+    if gateway.network_id not in draft.substitutes:
+        draft.report.finding(
+            f"{where}.network_id",
+            f"external network {gateway.network_id} must be on the target; if it is not, give another one as "
+            "public_network_id",
+        )
+    if gateway.external_fixed_ips:
+        addresses = ", ".join(fixed.ip_address for fixed in gateway.external_fixed_ips)
+        draft.report.finding(
+            f"{where}.external_fixed_ips", f"only admins may choose it: the router gets another than {addresses}"
+        )
+    if gateway.enable_snat is False:
+        draft.report.finding(
+            f"{where}.enable_snat", "it was off, but only admins may set it: it comes back as the target's default"
+        )
+
+
+def build_interface(draft: Draft, topology: NetworkDefinition, interface: Interface) -> None:
+    """Draft an interface of a router, and the port that it needs if its address is not the usual one."""
+    properties = {"router": refer(interface.router_id)}
+    if interface.port_id is None:
+        properties["subnet"] = refer(interface.subnet_ids[0])
+    else:
+        build_port(draft, topology, topology.ports[interface.port_id])
+        properties["port"] = refer(interface.port_id)
+    draft.build(interface.key, Part(type="OS::Neutron::RouterInterface", properties=properties, output=False))
+
+
+def build_routes(
+    draft: Draft, topology: NetworkDefinition, router_id: str, interfaces: Iterable[Interface]
+) -> None:
+    """Draft the static routes of a router, after its ``interfaces``."""
+    router = topology.routers[router_id]
+    own = [interface for interface in interfaces if interface.router_id == router_id]
+    connected = _ranges(topology, own)
+    known = _ranges(topology, (each for each in topology.interfaces if each.router_id == router_id))
+    gateway = router.external_gateway_info
+    same_gateway = gateway is not None and gateway.network_id not in draft.substitutes
+    routes = []
+    for route in router.routes:
+        # The bank does not know the addresses behind a gateway: those are what is in no subnet of the router.
+        if _is_in(route.nexthop, connected) or (same_gateway and not _is_in(route.nexthop, known)):
+            routes.append(route.model_dump())
+        else:
+            draft.report.finding(
+                f"router_metadata.{router_id}.routes",
+                f"the route to {route.destination} by {route.nexthop} is left out: the router that comes back has "
+                "no connection to that address",
+            )
+    if routes:
+        properties = {"router": refer(router_id), "routes": routes}
+        depends_on = tuple(interface.key for interface in own)
+        draft.build(
+            f"routes:{router_id}",
+            Part(type="OS::Neutron::ExtraRouteSet", properties=properties, depends_on=depends_on, output=False),
+        )
+
+
+def _ranges(topology: NetworkDefinition, interfaces: Iterable[Interface]) -> list[IPv4Network | IPv6Network]:
+    subnets = (topology.subnets[subnet_id] for interface in interfaces for subnet_id in interface.subnet_ids)
+    return [ip_network(subnet.cidr, strict=False) for subnet in subnets]
+
+
+def _is_in(address: str, ranges: Iterable[IPv4Network | IPv6Network]) -> bool:
+    return any(ip_address(address) in each for each in ranges)
+
+
+def tell_left_out(report: Report, topology: NetworkDefinition, extent: Extent) -> None:
+    """Tell which interfaces of routers, in networks that are restored, do not come back."""
+    built = {(each.router_id, subnet_id) for each in extent.interfaces for subnet_id in each.subnet_ids}
+    for _, port in sorted(topology.ports.items()):
+        known_network, known_router = topology.is_own(port.network_id), port.device_id in topology.routers
+        if (
+            port.fate is not Fate.INTERFACE
+            or (known_network and port.network_id not in extent.networks)
+            or (known_router and port.device_id not in extent.routers)
+        ):
+            continue
+        where = f"port_metadata.{port.id}"
+        if not known_router:
+            report.finding(
+                f"{where}.device_id", f"router {port.device_id} is not in the bank: its interface is left out"
+            )
+        elif not port.fixed_ips or any((port.device_id, each.subnet_id) not in built for each in port.fixed_ips):
+            report.finding(
+                f"{where}.fixed_ips",
+                f"router {port.device_id} comes back without it: its subnet is not in the bank",
+            )

@@ -1,0 +1,216 @@
+"""Servers: Heat builds them on what was restored before, and attaches their volumes in the original order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from restore_openstack.disks import IMAGE, SERVER, Disks, ServerDefinition, ServerParameters, disks_of
+from restore_openstack.floating_ip import FloatingIp, floating_ips_of
+from restore_openstack.nics import NETWORK, Link, Nics, network_of, nics_of
+from restore_openstack.topology import NetworkDefinition, NetworkParameters
+from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection
+from restore_worker.resource import Resource, ResourceKey
+from restore_worker.template import HeatResource, HeatTemplate
+
+_DEFAULT_ZONE = "the target's default zone is used unless restore_availability_zone names one"
+
+
+class ServerWork(BaseModel):
+    """What comes back; ids are original ones.
+
+    boot_image, boot_volume: one of them.
+    data_volumes: in the order in which they are attached.
+    """
+
+    name: str
+    flavor: str
+    key_name: str | None
+    availability_zone: str | None
+    boot_image: Link | None
+    boot_volume: str | None
+    data_volumes: list[str]
+    nics: Nics
+    floating_ips: list[FloatingIp]
+
+
+class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]):
+    """Joins a server with its disks and ports and has Heat build it."""
+
+    resource_type = SERVER
+    Definition = ServerDefinition
+    Parameters = ServerParameters
+    Work = ServerWork
+    not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "user_data",
+            "it was not saved; what cloud-init did is on the disk, but it may run again on the new server",
+        ),
+        ("metadata", "the server's metadata was not saved"),
+        ("tags", "the server's tags were not saved"),
+        ("description", "the server's description was not saved"),
+        ("config_drive", "it was not saved; the target's default is used"),
+        ("scheduler_hints", "server groups and other hints for placement were not saved"),
+        ("power_state", "it was not saved: every server comes back running, unlocked"),
+        ("network_order", "the order of several interfaces on one network was not saved"),
+        ("mountpoint", "volumes are attached in the original order, but Nova chooses the devices' names"),
+        ("local disks", "ephemeral and swap disks come back empty, as the flavor has them"),
+        ("admin_pass", "it was not saved; passwords are as on the disk"),
+        ("floating_ips", "the bank has their addresses, but neither their ids nor which port had them"),
+    )
+
+    def implied_dependencies(self, resource: Resource, selection: Selection) -> Iterable[ResourceKey]:
+        """Return the network node with the server's ports, which the graph has no edge to."""
+        network = network_of(resource.id, selection.definition(resource.key), selection)
+        if network is None:
+            return ()
+        # On a network of the target it needs none of its own, but if they come back anyway, their groups.
+        given = selection.parameters(resource.key).restore_net_id is not None
+        return () if given and not selection.chosen(network) else (network,)
+
+    def prepare(
+        self,
+        resource: Resource,
+        definition: ServerDefinition,
+        parameters: ServerParameters,
+        selection: Selection,
+        report: Report,
+    ) -> ServerWork:
+        """Join the server's disks, ports and addresses."""
+        metadata = definition.server_metadata
+        disks = disks_of(resource.key, definition, selection)
+        _tell_losses(resource, definition, parameters, report)
+        _tell_disks(disks, definition, parameters, report)
+        topology, network = _network(resource.key, selection)
+        nics, losses = nics_of(resource.key, topology, selection)
+        for field, reason in losses:
+            report.finding(field, reason)
+        key_name = metadata.key_name if parameters.restore_key_name is None else parameters.restore_key_name
+        return ServerWork(
+            name=resource.name if parameters.restore_name is None else parameters.restore_name,
+            flavor=parameters.restore_flavor_id or metadata.flavor,
+            key_name=key_name or None,
+            availability_zone=parameters.restore_availability_zone,
+            boot_image=_image(resource.id, disks.boot_image, selection.children(resource.key), selection, report),
+            boot_volume=disks.boot_volume,
+            data_volumes=list(disks.data_volumes),
+            nics=nics,
+            floating_ips=floating_ips_of(resource.id, metadata, parameters, topology, network, report),
+        )
+
+    def produces(self, work: ServerWork) -> Produces:  # noqa: ARG002 - all servers the same
+        """Heat builds it."""
+        return Produces.RESOURCE
+
+    def restore(self, resource: Resource, work: ServerWork, template: HeatTemplate, context: Context) -> None:
+        """Put the server, the attachments of its volumes and its floating IPs."""
+        boot = None
+        if work.boot_volume is not None:
+            volume = template.get_resource_reference(work.boot_volume)
+            boot = [{"volume_id": volume, "boot_index": 0, "delete_on_termination": False}]
+        properties = {
+            "name": work.name or None,
+            "flavor": work.flavor,
+            "image": work.boot_image.value(template) if work.boot_image else None,
+            "block_device_mapping_v2": boot,
+            "key_name": work.key_name,
+            "availability_zone": work.availability_zone,
+            "user_data_format": "RAW",
+            **work.nics.properties(template),
+        }
+        template.put_resource(resource.id, HeatResource(SERVER, properties, work.nics.first(template), work.name))
+        _attach(resource.id, work.data_volumes, template)
+        for floating_ip in work.floating_ips:
+            floating_ip.put(work.name or resource.id, template, context)
+
+
+def _network(server: ResourceKey, selection: Selection) -> tuple[NetworkDefinition | None, NetworkParameters]:
+    """Return the topology that is restored before the server, and what the user wants of it."""
+    node = next((child for child in selection.children(server) if child.type == NETWORK), None)
+    if node is None:
+        return None, NetworkParameters()
+    return selection.definition(node.key), selection.parameters(node.key)
+
+
+def _tell_losses(
+    server: Resource, definition: ServerDefinition, parameters: ServerParameters, report: Report
+) -> None:
+    metadata = definition.server_metadata
+    if not (server.name or parameters.restore_name):
+        report.finding("name", "it had none; Heat will name it after the stack")
+    if metadata.availability_zone and not parameters.restore_availability_zone:
+        report.finding("availability_zone", f"it was in zone {metadata.availability_zone!r}; {_DEFAULT_ZONE}")
+    if metadata.key_name and parameters.restore_key_name is None:
+        report.finding(
+            "key_name",
+            f"key pairs belong to users: {metadata.key_name!r} must be one of the user who restores; "
+            "restore_key_name names another one, or none if it is empty",
+        )
+
+
+def _tell_disks(disks: Disks, definition: ServerDefinition, parameters: ServerParameters, report: Report) -> None:
+    if definition.snapshot_id is not None:
+        report.problem(
+            "metadata.snapshot_id",
+            "a Karbor from before 2017 saved its disk, in a form that cannot be read: leave the server out",
+        )
+        return
+    for volume, device in disks.lost:
+        report.finding(
+            "attach_metadata", f"volume {volume} ({device}) is not in the checkpoint with it: not attached"
+        )
+    others = ", ".join(disks.data_volumes)
+    if disks.guessed:
+        report.finding(
+            "boot_volume_id",
+            f"the bank does not tell which volume it booted from; it boots from {disks.boot_volume}, which Nova "
+            f"listed first, unless boot_volume_id names another: {others}",
+        )
+    if disks.boot_image is None and disks.boot_volume is None:
+        known = definition.boot_metadata.boot_volume_id if definition.boot_metadata else None
+        wanted = parameters.boot_volume_id or known
+        report.problem(
+            "boot_volume_id",
+            f"{f'volume {wanted}' if wanted else 'what it booted from'} is not in the checkpoint with it: "
+            + (f"name one of its volumes: {others}" if others else "leave the server out"),
+        )
+
+
+def _image(
+    server_id: str, image_id: str | None, children: Iterable[Resource], selection: Selection, report: Report
+) -> Link | None:
+    """Return the image to boot from, and tell whose disk it holds."""
+    if image_id is None:
+        return None
+    image = next((child for child in children if child.key == (IMAGE, image_id)), None)
+    if image is None:
+        report.finding(
+            "image", f"image {image_id} is not in the checkpoint: it must be on the target under that id"
+        )
+        return Link(otherwise=image_id)
+    definition = selection.definition(image.key)
+    if definition is not None and definition.server_id is None:
+        report.finding("image", "it boots from the image as it was: what it wrote to its disk is not in the bank")
+    elif definition is not None and definition.server_id != server_id:
+        report.finding(
+            "image",
+            f"it comes back with the disk of server {definition.server_id}: the bank has one snapshot for all "
+            "servers of that image",
+        )
+    return Link(original_id=image_id, otherwise=image_id)
+
+
+def _attach(server_id: str, volumes: Iterable[str], template: HeatTemplate) -> None:
+    """Put the attachments, each after the one before, so that the devices keep their order."""
+    before: list[str] = []
+    for volume in volumes:
+        properties = {
+            "instance_uuid": template.get_resource_reference(server_id),
+            "volume_id": template.get_resource_reference(volume),
+        }
+        first = [template.get_resource_reference(each) for each in before]
+        attachment = HeatResource("OS::Cinder::VolumeAttachment", properties, first, output=False)
+        before = [f"attachment:{server_id}:{volume}"]
+        template.put_resource(before[0], attachment)

@@ -1,0 +1,58 @@
+"""The Celery application: what correctness needs is set here, what a deployment chooses in ``celeryconfig.py``.
+
+``celery -A restore_worker.app worker`` takes the module ``celeryconfig`` (or the one that ``CELERY_CONFIG_MODULE``
+names) if there is one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.utils.imports import find_module
+
+from restore_worker import canvas, settings
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE
+
+DAY = 86400
+
+
+def _connections() -> dict[str, Any]:
+    """Return where broker and results are; asked when the first connection is made."""
+    url = settings.load().celery_url()
+    return {"broker_url": url, "result_backend": url}
+
+
+def _application() -> Celery:
+    app = Celery("restore_worker", include=["restore_worker.tasks"])
+    app.add_defaults(_connections)
+    module = settings.load().celery_config
+    if find_module(module.split(".")[0]):
+        app.config_from_object(module)
+    app.conf.update(
+        # Ids are all that a message carries, and all that may be read from one.
+        accept_content=["json"],
+        task_serializer="json",
+        result_serializer="json",
+        # A task is done when it has ended, not when it was taken: a killed worker's tasks run again.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_default_queue=QUEUE,
+        task_queues={QUEUE: {}, TRANSFER_QUEUE: {}},
+        task_create_missing_queues=False,
+        # The life of a chord's keys without news; a shorter one would end a long restore without a word.
+        result_chord_expires=7 * DAY,
+        beat_schedule={
+            "reconcile": {
+                "task": canvas.RECONCILE,
+                "schedule": 5.0,
+                # With no worker for an hour, one pass is as good as 720.
+                "options": {"expires": 5.0, "ignore_result": True},
+            },
+        },
+    )
+    return app
+
+
+app = _application()

@@ -1,0 +1,1 @@
+"""The command line, `restore-worker`, on cliff."""

@@ -1,0 +1,60 @@
+"""The program `restore-worker`: its commands, its log, its exit codes.
+
+Exit codes: 0 done, 1 the restore or the request failed, 2 wrong usage. stdout carries results, stderr the talk.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import EntryPoint
+
+from cliff.app import App
+from cliff.command import Command
+from cliff.commandmanager import CommandManager
+
+from restore_worker import __version__
+from restore_worker.errors import RestoreError
+
+# Where each command is. A module is imported only once its command runs, or help lists it.
+_COMMANDS = {
+    "up": "restore_worker.cli.up:Up",
+    "worker": "restore_worker.cli.up:Worker",
+}
+
+
+class RestoreApp(App):
+    """The frame of all commands."""
+
+    NAME = "restore-worker"
+    LOG = logging.getLogger("restore_worker")
+
+    def __init__(self) -> None:
+        commands = CommandManager()
+        for name, where in _COMMANDS.items():
+            commands.commands[name] = EntryPoint(name, where, "restore_worker.cli")
+        super().__init__(
+            "Brings a protected OpenStack application back: a Karbor checkpoint becomes a Heat stack.",
+            __version__,
+            commands,
+            deferred_help=True,
+        )
+
+    def configure_logging(self) -> None:
+        """Show on stderr what this program says, and of the libraries' talk warnings, unless -v asks for more."""
+        super().configure_logging()
+        # By what -q makes 0, nothing 1, and each -v one more.
+        levels = (logging.WARNING, logging.WARNING, logging.INFO, logging.DEBUG)
+        verbosity = min(self.options.verbose_level, 2)
+        logging.getLogger().setLevel(levels[verbosity])
+        self.LOG.setLevel(levels[verbosity + 1])
+
+    def clean_up(self, cmd: Command, result: int, err: BaseException | None) -> None:  # noqa: ARG002 - cliff's call
+        """Say of an error that is no user's what to do with it; cliff has printed it."""
+        if isinstance(err, Exception) and not isinstance(err, (RestoreError, OSError)):
+            self.LOG.error("This is a bug in restore-worker: run the command again with --debug, and report it.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line (default: this process's) and return the exit code."""
+    return RestoreApp().run((sys.argv[1:] if argv is None else argv) or ["help"])

@@ -1,0 +1,138 @@
+"""`up`: all that restores need on one machine, in one command; `worker`: one more worker, anywhere."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from cliff.command import Command
+
+from restore_worker import embedded, settings
+from restore_worker.cli.supervisor import Supervisor
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE
+from restore_worker.errors import RestoreError
+
+# Flower shows every restore and asks nobody who they are: only this machine may see it.
+_FLOWER_HOST = "127.0.0.1"
+
+
+class _Program(NamedTuple):
+    name: str
+    command: list[str]
+    # Asked until it says yes; then the next program is started.
+    ready: Callable[[], bool] = lambda: True
+
+
+class Up(Command):
+    """Run Valkey, a worker, beat and Flower here, until Ctrl-C.
+
+    With RESTORE_REDIS_URL set, that Redis is used and no Valkey is started. Data is kept in the directory
+    RESTORE_HOME, by default ~/.local/state/restore-worker.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--concurrency", type=int, metavar="N", help="worker processes (default: one a core)")
+        parser.add_argument("--no-flower", action="store_true", help="do without Flower, the web page of tasks")
+        parser.add_argument("--flower-port", type=int, default=5555, metavar="PORT", help="default: 5555")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Run until a signal comes (0) or one of the programs ends (1)."""
+        current = settings.load()
+        concurrency = parsed_args.concurrency or current.concurrency
+        port = None if parsed_args.no_flower else parsed_args.flower_port
+        with ExitStack() as stack:
+            # All programs hold the lock, so that it is free only once the last of them is gone.
+            locks = [] if current.redis else [stack.enter_context(embedded.ownership(current.home))]
+            if port is not None:
+                _check_free(port)
+            supervisor = stack.enter_context(Supervisor(self._tell, locks))
+            for program in self._programs(None if current.redis else current.home, concurrency, port):
+                supervisor.start(program.name, program.command)
+                if not supervisor.wait(program.ready):
+                    break
+            else:
+                where = f" Flower: http://{_FLOWER_HOST}:{port}." if port is not None else ""
+                self._tell("up", f"ready for restores.{where} Ctrl-C stops everything.")
+            ended = supervisor.wait_for_end()
+        self._tell("up", f"{ended}, so everything was stopped" if ended else "stopped")
+        return 1 if ended else 0
+
+    def _programs(self, home: Path | None, concurrency: int | None, flower_port: int | None) -> Iterator[_Program]:
+        """Yield what to start, in this order; home: where Valkey keeps its data, None if Redis is elsewhere."""
+        if home:
+            self._tell("up", f"Valkey keeps its data in {home}")
+            yield _Program("valkey", embedded.command(home), lambda: embedded.address(home) is not None)
+        options = ["--concurrency", str(concurrency)] if concurrency else []
+        if flower_port is not None:
+            # Task events are what Flower lives on; without it they would only cost.
+            options.append("--task-events")
+        # Flower and beat come after the worker that they ask.
+        yield _Program("worker", _worker(*options), lambda: self._worker_ready)
+        # Beat's periods are seconds: nothing to remember over a restart.
+        yield _Program("beat", _celery("beat", "--scheduler", "celery.beat:Scheduler"))
+        if flower_port is not None:
+            address = (f"--address={_FLOWER_HOST}", f"--port={flower_port}")
+            yield _Program("flower", _celery("flower", *address, "--persistent=False", "--logging=warning"))
+
+    _worker_ready = False
+
+    def _tell(self, name: str, line: str) -> None:
+        self._worker_ready |= name == "worker" and line.endswith(" ready.")
+        self.app.stdout.write(f"{name:<6} | {line}\n")
+        self.app.stdout.flush()
+
+
+class Worker(Command):
+    """Run one more worker for the Redis that RESTORE_REDIS_URL names, or for that of `up`.
+
+    Further options are those of `celery worker`, such as --concurrency 8, or --queues transfer for one that only
+    moves image bytes.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser, which leaves everything to Celery's."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("options", nargs=argparse.REMAINDER, help="options of `celery worker`")
+        # Else argparse would refuse the options of another program.
+        parser.prefix_chars = "\0"
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Become a Celery worker."""
+        settings.load().redis_url()
+        command = _worker(*parsed_args.options)
+        os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+def _worker(*options: str) -> list[str]:
+    name = f"restore-{os.getpid()}@%h"
+    # Gossip and mingle tell workers of each other, which nobody here needs.
+    return _celery(
+        *("worker", f"--queues={QUEUE},{TRANSFER_QUEUE}", f"--hostname={name}", "--loglevel=INFO"),
+        *("--without-gossip", "--without-mingle", *options),
+    )
+
+
+def _celery(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "--quiet", "--app=restore_worker.app", *arguments]
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_FLOWER_HOST, port))
+        except OSError as error:
+            raise RestoreError(
+                f"Flower cannot have port {port} ({error.strerror}): "
+                "name another with --flower-port, or do without it with --no-flower"
+            ) from None

@@ -1,0 +1,79 @@
+"""What a plugin's ``restore`` may use besides the template: the bank's bytes and, if there is one, the cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from restore_worker.bank import Bank, read_chunks
+from restore_worker.errors import CloudError, PluginError
+from restore_worker.plugin import BankData
+from restore_worker.resource import Resource
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+
+class Building(Protocol):
+    """What it takes to build something directly: a cloud, and a record of what was made."""
+
+    def connection(self) -> Connection:
+        """Return the connection to the target."""
+
+    def made(self, key: str) -> str | None:
+        """Return the physical id that was noted under ``key``, None if there is none."""
+
+    def note_made(self, key: str, physical_id: str) -> None:
+        """Note the physical id before anything else happens; StaleLeaseError if the resource is not ours now."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreContext:
+    """The context of one resource in one restore.
+
+    data: the resource's bytes in the bank, None if it has none.
+    building: None in a rendering.
+    """
+
+    restore_id: str
+    checkpoint_id: str
+    resource: Resource
+    bank: Bank
+    data: BankData | None
+    building: Building | None = None
+
+    @property
+    def rendering(self) -> bool:
+        """True if nothing is built."""
+        return self.building is None
+
+    def connection(self) -> Connection:
+        """Return openstacksdk's connection to the target; CloudError in a rendering."""
+        if self.building is None:
+            raise CloudError("a restore without a cloud builds nothing: there is no connection")
+        return self.building.connection()
+
+    def read_data(self) -> Iterator[bytes]:
+        """Yield the resource's bytes; DamagedDataError at the end unless they are those that were saved."""
+        if self.data is None:
+            raise PluginError(f"the plugin of {self.resource} reads data that it has not declared")
+        return read_chunks(self.bank, self.checkpoint_id, self.resource.id, self.data.chunks, self.data.checksum)
+
+    def verify_data(self) -> None:
+        """Read all of the resource's bytes, if it has any, and compare their checksum."""
+        if self.data is not None:
+            for _ in self.read_data():
+                pass
+
+    def once(self, key: str, create: Callable[[], str], find: Callable[[], str | None]) -> str | None:
+        """Return the physical id of what is built under ``key``, made at most once; None in a rendering."""
+        if self.building is None:
+            return None
+        physical_id = self.building.made(key) or find()
+        if physical_id is None:
+            # Only who still holds the resource may create: a copy of the task that lost it stops here.
+            self.building.note_made(key, "")
+            physical_id = create()
+        self.building.note_made(key, physical_id)
+        return physical_id

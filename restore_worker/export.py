@@ -1,0 +1,45 @@
+"""The files that Heat takes: a template, and an environment with the values of its parameters."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from restore_worker.errors import RestoreError
+from restore_worker.template import Hot
+
+logger = logging.getLogger(__name__)
+
+
+def write_hot(hot: Hot, file: Path) -> None:
+    """Write a template, and beside it the environment if any of its parameters has a value.
+
+    The environment of ``app.yaml`` is ``app.env.yaml``. Each file is there whole or as it was before.
+    Raises RestoreError that names the file which cannot be written.
+    """
+    _write(file, hot.text)
+    logger.info("template: %s (%d resources for Heat)", file, hot.resources)
+    if hot.values:
+        stem = file.stem if file.suffix in {".yaml", ".yml"} else file.name
+        environment = file.with_name(f"{stem}.env.yaml")
+        _write(environment, hot.environment)
+        logger.info("values of its parameters: %s (openstack stack create -t %s -e ...)", environment, file)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        if file.exists() and not file.is_file():
+            # A pipe or a device must stay what it is.
+            file.write_bytes(text.encode())
+            return
+        # Where a link leads to, so that it stays a link.
+        target = file.resolve()
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            unfinished.write_bytes(text.encode())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise RestoreError(f"{file} cannot be written: {error.strerror}") from error

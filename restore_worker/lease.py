@@ -1,0 +1,62 @@
+"""Keeps the leases of this process's running tasks alive, from one thread however many tasks there are."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from restore_worker.errors import LedgerError
+
+if TYPE_CHECKING:
+    from restore_worker.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """Renews leases at a third of their life; one that cannot be renewed ends, and its task finds out.
+
+    seconds: life of a lease without renewal.
+    """
+
+    def __init__(self, ledger: Ledger, seconds: float) -> None:
+        self._ledger = ledger
+        self._seconds = seconds
+        self._held: set[tuple[str, int, str]] = set()
+        self._changed = threading.Condition()
+        self._process = 0
+
+    @contextlib.contextmanager
+    def holding(self, restore_id: str, index: int, token: str) -> Iterator[None]:
+        """Renew the lease of a claimed resource until the block ends."""
+        lease = (restore_id, index, token)
+        with self._changed:
+            self._held.add(lease)
+            if self._process != os.getpid():
+                # A pool's child has no thread of its parent's.
+                self._process = os.getpid()
+                threading.Thread(target=self._renew, name="leases", daemon=True).start()
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held.discard(lease)
+
+    def _renew(self) -> None:
+        stop = threading.Event()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._held)
+            stop.wait(self._seconds / 3)
+            with self._changed:
+                held = list(self._held)
+            for restore_id, index, token in held:
+                try:
+                    self._ledger.renew(restore_id, index, token, self._seconds)
+                except LedgerError as error:
+                    logger.warning("lease of %s/%s not renewed: %s", restore_id, index, error)

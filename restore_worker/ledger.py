@@ -1,0 +1,236 @@
+"""The ledger: all that is known of restores, in Redis. Nobody else talks to Redis about restores.
+
+Key map; all keys of one restore share a hash tag, and expire together some days after the restore has ended:
+
+===============================  ======  ==========================================================
+restore:{ID}:record              hash    checkpoint, bank, cloud, state, reason, times, counts, template
+restore:{ID}:progress            hash    INDEX.FIELD: state, needs, cause, attempts, token, until, ...
+restore:{ID}:parents             hash    INDEX -> indices of what depends on it, comma-separated
+restore:{ID}:nodes               hash    INDEX -> JSON [type, id, name, queue]
+restore:{ID}:work                hash    INDEX -> JSON of what the plugin's restore() works from
+restore:{ID}:fragments           hash    original id -> JSON of the fragment
+restore:{ID}:owners              hash    original id -> INDEX of the resource that put the fragment
+restore:{ID}:made                hash    INDEX/KEY -> physical id of what was built directly
+restore:{ID}:events              stream  event, resource (INDEX or ""), and what belongs to the event
+restores                         zset    ID -> created, seconds since 1970
+restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves
+restores:reconciled              string  when the reconciler last ran, seconds since 1970
+===============================  ======  ==========================================================
+
+INDEX is a resource's place in the plan. Everything that a task changes is one run of ``ledger.lua``; what only
+reads is in `restore_worker.ledger_reader`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, cast
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import BusyLoadingError
+from redis.retry import Retry
+
+from restore_worker.entries import Claimed, Held, Idle, NewRestore, Node, Settled
+from restore_worker.errors import LedgerError, StaleLeaseError
+from restore_worker.ledger_reader import (
+    DUE,
+    RECONCILED,
+    RESTORES,
+    LedgerReader,
+    keys_of,
+    node_of,
+    nodes_of,
+    translated,
+)
+from restore_worker.settings import Settings
+from restore_worker.states import ResourceState, RestoreState, may_follow
+from restore_worker.template import Fragment, Hot, dump_fragment
+
+# A restart of Redis takes seconds: calls are repeated for about half a minute before a task gives up.
+_RETRIES = Retry(ExponentialWithJitterBackoff(base=0.05, cap=3), 15)
+
+
+class Ledger(LedgerReader):
+    """All restores of one Redis.
+
+    client: decodes responses.
+    patience: seconds that something sent may take before the reconciler looks at it.
+    keep_days: how long a restore stays after its end.
+    """
+
+    def __init__(self, client: redis.Redis, *, patience: float = 30.0, keep_days: float = 30.0) -> None:
+        super().__init__(client)
+        self._patience = patience
+        self._keep_days = keep_days
+        source = importlib.resources.files("restore_worker").joinpath("ledger.lua").read_text()
+        self._script = client.register_script(source)
+
+    # The submitter's side
+
+    def record(self, new: NewRestore) -> None:
+        """Write a restore down, as pending, in one transaction."""
+        keys = keys_of(new.id)
+        parents: dict[int, list[int]] = {}
+        for index, children in enumerate(new.children):
+            for child in children:
+                parents.setdefault(child, []).append(index)
+        progress: dict[str, str | int] = {}
+        for index, children in enumerate(new.children):
+            progress[f"{index}.state"] = ResourceState.PLANNED if children else ResourceState.READY
+            progress[f"{index}.needs"] = len(children)
+        now = self._now()
+        record: dict[str, str | int | float] = {
+            "checkpoint": new.checkpoint,
+            "plan": new.plan,
+            "bank": new.bank,
+            "cloud": new.cloud,
+            "description": new.description,
+            "state": RestoreState.PENDING,
+            "reason": "",
+            "created": now,
+            "updated": now,
+            "epoch": 1,
+            "size": len(new.nodes),
+            "left": len(new.nodes),
+            "failed": 0,
+            "leaves": ",".join(str(index) for index, children in enumerate(new.children) if not children),
+            "types": ",".join(sorted({node.type for node in new.nodes})),
+            "findings": new.findings,
+        }
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.hset(keys["record"], mapping=cast("Any", record))
+        pipeline.hset(keys["progress"], mapping=cast("Any", progress))
+        if parents:
+            joined = {str(child): ",".join(map(str, indices)) for child, indices in parents.items()}
+            pipeline.hset(keys["parents"], mapping=cast("Any", joined))
+        pipeline.hset(keys["nodes"], mapping=cast("Any", {node.index: _dump_node(node) for node in new.nodes}))
+        pipeline.hset(keys["work"], mapping=cast("Any", dict(enumerate(new.work))))
+        pipeline.xadd(keys["events"], {"event": RestoreState.PENDING, "resource": ""})
+        pipeline.zadd(RESTORES, {new.id: now})
+        pipeline.zadd(DUE, {f"{new.id}/": now + self._patience})
+        with translated():
+            pipeline.execute()
+
+    def resume(self, restore_id: str) -> int:
+        """Open a new epoch over what is not done; return its number, 0 if the restore is not stopped."""
+        return int(self._run(restore_id, "resume"))
+
+    # The workers' side
+
+    def begin(self, restore_id: str) -> Sequence[Node] | None:
+        """Go from checking to restoring; return what can start at once, None if the restore is stopped."""
+        state, nodes = self._run(restore_id, "begin")
+        return nodes_of(nodes) if state == "restoring" else None
+
+    def claim(
+        self, restore_id: str, index: int, token: str, *, lease: float, most_attempts: int, worker: str
+    ) -> Claimed | Held | Settled | Idle:
+        """Take a resource for ``lease`` seconds under a token of the caller's making."""
+        match self._run(restore_id, "claim", index, token, lease, most_attempts, worker):
+            case ["claimed", attempts, node, work, checkpoint, bank, cloud, epoch]:
+                return Claimed(int(attempts), node_of(index, node), work, checkpoint, bank, cloud, int(epoch))
+            case ["held", seconds]:
+                return Held(float(seconds))
+            case ["settled", released]:
+                return Settled(nodes_of(released))
+        return Idle()
+
+    def renew(self, restore_id: str, index: int, token: str, lease: float) -> bool:
+        """Hold a resource for ``lease`` more seconds; False if it is not the token's any more."""
+        return bool(self._run(restore_id, "renew", index, token, lease))
+
+    def wait(self, restore_id: str, index: int, token: str, seconds: float, reason: str, *, counts: bool) -> bool:
+        """Let a resource go for some seconds; counts: whether this attempt is one of those that are limited."""
+        return bool(self._run(restore_id, "wait", index, token, seconds, reason, int(counts)))
+
+    def settle(
+        self,
+        restore_id: str,
+        index: int,
+        token: str,
+        state: Literal[ResourceState.DONE, ResourceState.FAILED],
+        reason: str = "",
+        fragments: Mapping[str, Fragment] | None = None,
+    ) -> Settled:
+        """End a resource as done (with its fragments) or failed (with the reason); return what it released.
+
+        A fragment under an original id that another resource has already put makes the outcome failed.
+        Raises StaleLeaseError if the token does not hold the resource; nothing is written then.
+        """
+        flat: list[str] = []
+        for original_id, fragment in (fragments or {}).items():
+            flat += [original_id, dump_fragment(fragment)]
+        status, released = self._run(restore_id, "settle", index, token, state.value, reason, *flat)
+        if status != "settled":
+            raise StaleLeaseError
+        return Settled(nodes_of(released))
+
+    def note_made(self, restore_id: str, index: int, token: str, key: str, physical_id: str) -> None:
+        """Note what was built directly; StaleLeaseError if the token does not hold the resource.
+
+        physical_id: "" notes nothing and only checks the lease.
+        """
+        if not self._run(restore_id, "note_made", index, token, key, physical_id):
+            raise StaleLeaseError
+
+    def move(
+        self,
+        restore_id: str,
+        old: RestoreState,
+        new: RestoreState,
+        reason: str = "",
+        hot: Hot | None = None,
+    ) -> bool:
+        """Take a restore from one state to the next, with its template if there is one; False if it was not so.
+
+        To assembling it goes only when nothing is left to restore. LedgerError if no restore may ever go so.
+        """
+        if not may_follow(old, new):
+            raise LedgerError(f"no restore goes from {old} to {new}")
+        stored = [] if hot is None else [json.dumps(dataclasses.asdict(hot))]
+        return bool(self._run(restore_id, "move", old.value, new.value, reason, self._keep_days, *stored))
+
+    # The reconciler's side
+
+    def note_reconciled(self) -> None:
+        """Note that the reconciler runs."""
+        with translated():
+            self._client.set(RECONCILED, self._now())
+
+    def look(self, restore_id: str, index: int | None, busy: Iterable[str] = ()) -> Node | RestoreState | None:
+        """Return what is to be sent again: a resource, or the step of a restore in this state; None for nothing.
+
+        busy: queues that have messages; what waits there is not lost.
+        """
+        place = "" if index is None else index
+        status, nodes = self._run(restore_id, "look", place, f",{','.join(busy)},")
+        if status == "resource":
+            return nodes_of(nodes)[0]
+        return RestoreState(status) if status in tuple(RestoreState) else None
+
+    def _run(self, restore_id: str, verb: str, *arguments: str | float) -> Any:
+        keys = [*keys_of(restore_id).values(), DUE]
+        with translated():
+            return self._script(keys=keys, args=[verb, restore_id, self._patience, *arguments])
+
+
+def connect(settings: Settings) -> Ledger:
+    """Return the ledger in the Redis of the settings; calls are repeated for a while if the connection is lost."""
+    client = redis.Redis.from_url(
+        settings.redis_url(),
+        decode_responses=True,
+        retry=_RETRIES,
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, BusyLoadingError],
+        socket_timeout=20,
+        socket_connect_timeout=5,
+        health_check_interval=30,
+    )
+    return Ledger(client, patience=settings.lease_seconds, keep_days=settings.keep_days)
+
+
+def _dump_node(node: Node) -> str:
+    return json.dumps([node.type, node.id, node.name, node.queue])

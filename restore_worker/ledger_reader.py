@@ -1,0 +1,202 @@
+"""What the ledger holds, for all to read; the key map is in `restore_worker.ledger`, which writes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import redis
+from redis.exceptions import BusyLoadingError, RedisError
+
+from restore_worker.entries import Event, Node, ResourceProgress, RestoreRecord
+from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
+from restore_worker.states import ResourceState, RestoreState
+from restore_worker.template import Fragment, Hot, load_fragment
+
+RESTORES = "restores"
+DUE = "restores:due"
+RECONCILED = "restores:reconciled"
+# A call that blocks is answered well before the client gives its connection up, in seconds.
+_LONGEST_BLOCK = 5.0
+_KEYS = ("record", "progress", "parents", "nodes", "work", "fragments", "owners", "made", "events")
+
+
+class LedgerReader:
+    """All restores of one Redis.
+
+    client: decodes responses.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def get(self, restore_id: str) -> RestoreRecord:
+        """Return a restore as it stands; UnknownRestoreError if there is none."""
+        names = [each.name for each in dataclasses.fields(RestoreRecord) if each.name != "id"]
+        with translated():
+            values = cast("list[str | None]", self._client.hmget(keys_of(restore_id)["record"], names))
+        if values[0] is None:
+            raise UnknownRestoreError(f"there is no restore {restore_id!r} (restore-worker list shows all)")
+        fields = dict(zip(names, cast("list[str]", values), strict=True))
+        return RestoreRecord(
+            id=restore_id,
+            checkpoint=fields["checkpoint"],
+            plan=fields["plan"],
+            bank=fields["bank"],
+            cloud=fields["cloud"],
+            description=fields["description"],
+            state=RestoreState(fields["state"]),
+            reason=fields["reason"],
+            created=_time(fields["created"]),
+            updated=_time(fields["updated"]),
+            epoch=int(fields["epoch"]),
+            size=int(fields["size"]),
+            left=int(fields["left"]),
+            failed=int(fields["failed"]),
+            types=tuple(fields["types"].split(",")),
+        )
+
+    def restores(self) -> Iterator[RestoreRecord]:
+        """Yield all restores, newest first; those that have expired are forgotten on the way."""
+        with translated():
+            ids = cast("list[str]", self._client.zrevrange(RESTORES, 0, -1))
+        for restore_id in ids:
+            try:
+                yield self.get(restore_id)
+            except UnknownRestoreError:
+                with translated():
+                    self._client.zrem(RESTORES, restore_id)
+
+    def resources(self, restore_id: str) -> list[ResourceProgress]:
+        """Return all resources of a restore, by index."""
+        keys = keys_of(restore_id)
+        with translated():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hgetall(keys["nodes"])
+            pipeline.hgetall(keys["progress"])
+            nodes, fields = pipeline.execute()
+        return [
+            ResourceProgress(
+                node=node_of(index, nodes[str(index)]),
+                state=ResourceState(fields[f"{index}.state"]),
+                attempts=int(fields.get(f"{index}.attempts", 0)),
+                reason=fields.get(f"{index}.reason", ""),
+                worker=fields.get(f"{index}.worker", ""),
+                started=_time(fields[f"{index}.started"]) if f"{index}.started" in fields else None,
+                ended=_time(fields[f"{index}.ended"]) if f"{index}.ended" in fields else None,
+            )
+            for index in sorted(map(int, nodes))
+        ]
+
+    def template(self, restore_id: str) -> Hot | None:
+        """Return the template, None if there is none (yet, or since there is nothing for Heat to build)."""
+        with translated():
+            text = cast("str | None", self._client.hget(keys_of(restore_id)["record"], "hot"))
+        if text is None:
+            return None
+        fields = json.loads(text)
+        return Hot(**fields | {"open_parameters": tuple(fields["open_parameters"])})
+
+    def findings(self, restore_id: str) -> str:
+        """Return what submit wrote down of findings, as JSON."""
+        with translated():
+            return cast("str", self._client.hget(keys_of(restore_id)["record"], "findings") or "[]")
+
+    def events(self, restore_id: str, after: str = "0-0", wait: float | None = None) -> list[Event]:
+        """Return what happened after an event's id; wait: seconds to wait for something, None not to."""
+        deadline = time.monotonic() + (wait or 0)
+        while not (entries := self._entries(keys_of(restore_id)["events"], after, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
+                return []
+        return [
+            Event(
+                id=event_id,
+                time=_time(int(event_id.split("-")[0]) / 1000),
+                name=fields.pop("event"),
+                index=int(index) if (index := fields.pop("resource")) else None,
+                details=fields,
+            )
+            for event_id, fields in entries
+        ]
+
+    def _entries(self, stream: str, after: str, wait: float) -> list[Any]:
+        block = None if wait <= 0 else max(1, int(min(wait, _LONGEST_BLOCK) * 1000))
+        with translated():
+            found = cast("Any", self._client.xread({stream: after}, block=block))
+        # A mapping or a list of pairs, as the client's protocol is.
+        return [entry for _, entries in dict(found or ()).items() for entry in entries]
+
+    def made(self, restore_id: str, index: int, key: str) -> str | None:
+        """Return the physical id that was noted, None if there is none."""
+        with translated():
+            return cast("str | None", self._client.hget(keys_of(restore_id)["made"], f"{index}/{key}"))
+
+    def fragment(self, restore_id: str, original_id: str) -> Fragment | None:
+        """Return what was put under an original id."""
+        with translated():
+            text = cast("str | None", self._client.hget(keys_of(restore_id)["fragments"], original_id))
+        return None if text is None else load_fragment(text)
+
+    def fragments(self, restore_id: str) -> dict[str, Fragment]:
+        """Return all fragments by original id."""
+        with translated():
+            found = cast("dict[str, str]", self._client.hgetall(keys_of(restore_id)["fragments"]))
+        return {original_id: load_fragment(text) for original_id, text in found.items()}
+
+    def unreconciled_seconds(self) -> float | None:
+        """Return how long ago the reconciler last ran, None if it never did."""
+        with translated():
+            last = cast("str | None", self._client.get(RECONCILED))
+        return None if last is None else self._now() - float(last)
+
+    def overdue(self, limit: int = 1000) -> list[tuple[str, int | None]]:
+        """Return restore ids with the index of a resource, or None for the restore itself, worth a look."""
+        with translated():
+            members = cast(
+                "list[str]",
+                self._client.zrange(DUE, "-inf", cast("Any", self._now()), byscore=True, offset=0, num=limit),
+            )
+        pairs = (member.rsplit("/", 1) for member in members)
+        return [(restore_id, int(index) if index else None) for restore_id, index in pairs]
+
+    def _now(self) -> float:
+        with translated():
+            seconds, microseconds = self._client.time()
+        return seconds + microseconds / 1e6
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what redis-py raises into our errors."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, BusyLoadingError) as error:
+        raise LedgerUnavailableError(f"Redis does not answer: {error}") from error
+    except RedisError as error:
+        raise LedgerError(f"Redis refused: {error}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def keys_of(restore_id: str) -> dict[str, str]:
+    """Return all keys of a restore by what they hold, in the order in which scripts take them."""
+    return {name: f"restore:{{{restore_id}}}:{name}" for name in _KEYS}
+
+
+def node_of(index: int | str, text: str) -> Node:
+    """Return the node from its place and the JSON that is kept of it."""
+    return Node(int(index), *json.loads(text))
+
+
+def nodes_of(flat: Sequence[str]) -> list[Node]:
+    """Return the nodes from a script's answer, in which places and JSON alternate."""
+    return [node_of(index, text) for index, text in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def _time(seconds: str | float) -> datetime:
+    return datetime.fromtimestamp(float(seconds), UTC)

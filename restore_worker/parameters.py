@@ -1,0 +1,69 @@
+"""What a user sets for a restore, by ``TYPE`` or ``TYPE#ID`` as in Karbor's restore requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pydantic import BaseModel, ValidationError
+
+from restore_worker.checkpoint import first_error
+from restore_worker.graph import ResourceGraph
+from restore_worker.plugin import NoParameters
+from restore_worker.registry import AnyPlugin, Registry
+from restore_worker.resource import ResourceKey
+
+ParameterValue = str | int | bool
+# Values by name by TYPE or TYPE#ID; those of an id override those of its type.
+RestoreParameters = Mapping[str, Mapping[str, ParameterValue]]
+
+
+class ParsedParameters:
+    """The parameters of each resource, as its plugin's model.
+
+    tell: is called with (resource, field, message) for each that is unusable; the id of the resource is ""
+        if it is set for a whole type.
+    """
+
+    def __init__(
+        self,
+        given: RestoreParameters,
+        graph: ResourceGraph,
+        registry: Registry,
+        tell: Callable[[ResourceKey, str, str], None],
+    ) -> None:
+        self._registry = registry
+        self._tell = tell
+        self._known: dict[ResourceKey, BaseModel] = {}
+        types = {key.type for key in graph.nodes}
+        for target, values in given.items():
+            key = ResourceKey(*target.partition("#")[::2])
+            plugin = registry.get(key.type)
+            if key.type not in types or plugin is None:
+                known = ", ".join(sorted(types & set(registry.types)))
+                tell(key, "parameter", f"the checkpoint restores no such type, only {known}")
+            elif key.id and key not in graph.nodes:
+                tell(key, "parameter", "the checkpoint has no such resource")
+            else:
+                self._parse(plugin, key, {**given.get(key.type, {}), **values})
+
+    def get(self, key: ResourceKey) -> BaseModel:
+        """Return the parameters of a resource: its own over those of its type over the plugin's defaults."""
+        of_type = ResourceKey(key.type, "")
+        own = self._known.get(key) or self._known.get(of_type)
+        if own is None:
+            plugin = self._registry.get(key.type)
+            own = self._known[of_type] = plugin.Parameters() if plugin else NoParameters()
+        return own
+
+    def _parse(self, plugin: AnyPlugin, key: ResourceKey, values: Mapping[str, ParameterValue]) -> None:
+        known = sorted(plugin.Parameters.model_fields)
+        unknown = sorted(values.keys() - set(known))
+        if unknown:
+            offered = ", ".join(known) or "none"
+            self._tell(key, f"parameter {unknown[0]}", f"there is no such parameter; the type's are: {offered}")
+            return
+        try:
+            self._known[key] = plugin.Parameters.model_validate(values)
+        except ValidationError as error:
+            name, message = first_error(error)
+            self._tell(key, f"parameter {name}", message)

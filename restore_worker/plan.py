@@ -1,0 +1,284 @@
+"""What a restore will do: decided before anything is written or built, with every problem at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from restore_worker.bank import Bank, check_chunks
+from restore_worker.catalogue import resolve
+from restore_worker.checkpoint import Checkpoint, parse_checkpoint
+from restore_worker.definitions import Definitions
+from restore_worker.errors import BankError, CheckpointError, RestoreError
+from restore_worker.graph import ResourceGraph
+from restore_worker.parameters import ParsedParameters, RestoreParameters
+from restore_worker.plugin import BankData, Produces
+from restore_worker.registry import AnyPlugin, Registry, installed
+from restore_worker.resource import Resource, ResourceKey
+
+logger = logging.getLogger(__name__)
+
+
+class Finding(NamedTuple):
+    """What comes back differently or not at all.
+
+    id: "" if it holds for every resource of the type.
+    """
+
+    type: str
+    id: str
+    name: str
+    field: str
+    reason: str
+
+
+class Problem(NamedTuple):
+    """What makes the restore impossible; ``message`` says what to do.
+
+    id: "" if it holds for every resource of the type.
+    """
+
+    type: str
+    id: str
+    name: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        who = f"{self.type} {self.name!r} ({self.id})" if self.id else self.type
+        return f"{who}, {self.field}: {self.message}" if self.field else f"{who}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedResource:
+    """One task of the restore.
+
+    children: places in the plan of what must be restored first.
+    work: what the plugin's restore() will need.
+    data: the bytes in the bank that it will read, None if there are none.
+    """
+
+    resource: Resource
+    children: tuple[int, ...]
+    work: BaseModel
+    produces: Produces
+    data: BankData | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that will be done. With problems, nothing will be.
+
+    resources: every child before its parents; without those that have problems.
+    """
+
+    checkpoint: Checkpoint
+    bank: Bank
+    resources: tuple[PlannedResource, ...]
+    findings: tuple[Finding, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def description(self) -> str:
+        """Description of the template."""
+        return f"Restore of checkpoint {self.checkpoint.id}, made by plan {self.checkpoint.plan.name}".strip()
+
+
+def make_plan(
+    bank: Bank,
+    checkpoint: str,
+    *,
+    resources: Iterable[str] | None = None,
+    parameters: RestoreParameters | None = None,
+    registry: Registry | None = None,
+) -> Plan:
+    """Return the plan for a checkpoint: an id, ``latest``, ``latest:PLAN`` or ``PLAN@TIME``.
+
+    resources: ids, ``TYPE`` or ``TYPE#ID``; what they depend on is added. None for the whole checkpoint.
+    parameters: what plugins shall do differently, by ``TYPE`` or ``TYPE#ID``.
+    Raises BankError, CheckpointError or GraphError if the checkpoint as a whole cannot be restored; all
+    that is wrong with single resources or parameters is in the plan's problems.
+    """
+    checkpoint_id = resolve(bank, checkpoint)
+    found = parse_checkpoint(checkpoint_id, bank.read(f"checkpoints/{checkpoint_id}/index.json").data)
+    graph = found.restorable_graph()
+    chosen = frozenset(graph.nodes) if resources is None else _select(found.id, graph, resources)
+    return _Planner(bank, found, graph, chosen, registry or installed(), parameters or {}).plan()
+
+
+def _select(checkpoint_id: str, graph: ResourceGraph, selectors: Iterable[str]) -> frozenset[ResourceKey]:
+    by_selector: dict[str, list[ResourceKey]] = {}
+    for key in graph.nodes:
+        for selector in (key.id, key.type, str(key)):
+            by_selector.setdefault(selector, []).append(key)
+    chosen: list[ResourceKey] = []
+    for selector in selectors:
+        if selector not in by_selector:
+            types = ", ".join(sorted({key.type for key in graph.nodes}))
+            raise CheckpointError(
+                f"checkpoint {checkpoint_id} has no resource {selector!r}: give the id, TYPE or TYPE#ID of one "
+                f"of its resources (types: {types})"
+            )
+        chosen += by_selector[selector]
+    if not chosen:
+        raise CheckpointError("no resource is chosen: leave the choice out to restore the whole checkpoint")
+    return graph.closure(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reporter:
+    """What a plugin tells about one resource (`restore_worker.plugin.Report`)."""
+
+    resource: Resource
+    planner: _Planner
+
+    def finding(self, field: str, reason: str) -> None:
+        self.planner.findings.append(Finding(*self.resource.key, self.resource.name, field, reason))
+
+    def problem(self, field: str, message: str) -> None:
+        self.planner.tell(self.resource.key, field, message)
+
+
+class _Planner:
+    """Makes one plan; to plugins it is the `restore_worker.plugin.Selection`."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        checkpoint: Checkpoint,
+        graph: ResourceGraph,
+        chosen: frozenset[ResourceKey],
+        registry: Registry,
+        parameters: RestoreParameters,
+    ) -> None:
+        self._bank = bank
+        self._checkpoint = checkpoint
+        self._graph = graph
+        self._chosen = chosen
+        self._registry = registry
+        self.findings: list[Finding] = []
+        self._problems: dict[ResourceKey, list[Problem]] = {}
+        self._definitions = Definitions(bank, checkpoint.id, registry, self.tell)
+        self._parameters = ParsedParameters(parameters, graph, registry, self.tell)
+        self._parents: dict[ResourceKey, tuple[ResourceKey, ...]] = {}
+        self._by_type: dict[str, list[Resource]] = {}
+        for node in graph.nodes.values():
+            self._by_type.setdefault(node.type, []).append(node)
+
+    def tell(self, key: ResourceKey, field: str, message: str) -> None:
+        """Note a problem of a resource, or of a type."""
+        node = self._graph.nodes.get(key)
+        problem = Problem(*key, node.name if node else "", field, message)
+        self._problems.setdefault(key, []).append(problem)
+
+    # What plugins ask
+
+    @property
+    def whole(self) -> bool:
+        return len(self._chosen) == len(self._graph.nodes)
+
+    def find(self, resource_type: str) -> Iterable[Resource]:
+        return self._by_type.get(resource_type, ())
+
+    def chosen(self, key: ResourceKey) -> bool:
+        return key in self._chosen
+
+    def children(self, key: ResourceKey) -> Iterable[Resource]:
+        return [self._graph.nodes[child] for child in self._graph.children.get(key, ())]
+
+    def parents(self, key: ResourceKey) -> Iterable[Resource]:
+        return [self._graph.nodes[parent] for parent in self._parents.get(key, ()) if parent in self._chosen]
+
+    def definition(self, key: ResourceKey) -> BaseModel | None:
+        return self._definitions.get(key)
+
+    def parameters(self, key: ResourceKey) -> BaseModel:
+        return self._parameters.get(key)
+
+    # The steps of planning
+
+    def plan(self) -> Plan:
+        """Ask the plugins about every chosen resource, children first."""
+        self._definitions.load(sorted(self._chosen))
+        self._add_implied_dependencies()
+        part = self._graph.restricted(self._chosen)
+        self._parents = part.parents()
+        place: dict[ResourceKey, int] = {}
+        planned: list[PlannedResource] = []
+        for key in part.order():
+            children = part.children.get(key, ())
+            one = self._plan_one(part.nodes[key])
+            if one is not None and all(child in place for child in children):
+                place[key] = len(planned)
+                places = tuple(place[child] for child in children)
+                planned.append(PlannedResource(one.resource, places, one.work, one.produces, one.data))
+        self._check_builders(planned)
+        self._tell_not_in_bank()
+        problems = tuple(each for told in self._problems.values() for each in told if self._concerns(each))
+        return Plan(self._checkpoint, self._bank, tuple(planned), tuple(self.findings), problems)
+
+    def _concerns(self, problem: Problem) -> bool:
+        """Leave out what is wrong with resources that were only looked at."""
+        key = ResourceKey(problem.type, problem.id)
+        return key in self._chosen or problem.field.startswith("parameter")
+
+    def _add_implied_dependencies(self) -> None:
+        """Add the edges that the graph forgot, and choose what they lead to."""
+        todo = self._chosen
+        while todo:
+            edges: dict[ResourceKey, list[ResourceKey]] = {}
+            for key in sorted(todo):
+                plugin = self._registry.get(key.type)
+                if plugin is not None and self._definitions.get(key) is not None:
+                    edges[key] = list(plugin.implied_dependencies(self._graph.nodes[key], self))
+            self._graph = self._graph.with_edges({key: implied for key, implied in edges.items() if implied})
+            before = self._chosen
+            self._chosen = self._graph.closure(before)
+            todo = self._chosen - before
+            self._definitions.load(sorted(todo))
+
+    def _plan_one(self, resource: Resource) -> PlannedResource | None:
+        """Return what its plugin makes of a resource, without children yet; None if that has problems."""
+        plugin = self._registry.get(resource.type)
+        definition = self._definitions.get(resource.key)
+        if plugin is None or (plugin.Definition is not None and definition is None):
+            return None  # told by the definitions
+        try:
+            work = plugin.prepare(
+                resource, definition, self._parameters.get(resource.key), self, _Reporter(resource, self)
+            )
+            data = plugin.data(work)
+            if data is not None:
+                check_chunks(self._bank, self._checkpoint.id, resource.id, data.chunks)
+            one = PlannedResource(resource, (), work, plugin.produces(work), data)
+        except RestoreError as error:
+            self.tell(resource.key, "data" if isinstance(error, BankError) else "", str(error))
+        except Exception as error:
+            logger.debug("plugin of %s", resource, exc_info=True)
+            self.tell(resource.key, "", f"its plugin {_name(plugin)} broke: {error!r}")
+        return None if resource.key in self._problems else one
+
+    def _check_builders(self, planned: list[PlannedResource]) -> None:
+        """Refuse what is to be built before the stack but needs what only the stack will build."""
+        for one in planned:
+            if one.produces is Produces.PARAMETER:
+                for child in (planned[place] for place in one.children):
+                    if child.produces is Produces.RESOURCE:
+                        message = (
+                            f"it is built before the stack, but depends on {child.resource}, which Heat builds"
+                        )
+                        self.tell(one.resource.key, "", message)
+
+    def _tell_not_in_bank(self) -> None:
+        for resource_type in sorted({key.type for key in self._chosen}):
+            plugin = self._registry.get(resource_type)
+            for name, reason in plugin.not_in_bank if plugin else ():
+                self.findings.append(Finding(resource_type, "", "", name, reason))
+
+
+def _name(plugin: AnyPlugin) -> str:
+    return f"{type(plugin).__module__}.{type(plugin).__qualname__}"

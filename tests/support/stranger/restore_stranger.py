@@ -1,0 +1,64 @@
+"""A stranger's plugin, found by its entry point when this folder is on the path: its resources do what they are told.
+
+What runs is appended to the file that STRANGER_LOG names, a line a call.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Literal
+
+from restore_worker.errors import BankUnavailableError, RestoreError
+from restore_worker.plugin import Definition, NoParameters, Produces, RestorePlugin, StillBuilding
+from restore_worker.template import HeatResource
+
+
+class Step(Definition):
+    """What the metadata in the bank says of a step."""
+
+    # How long it works.
+    seconds: float = 0.0
+    # What happens then; "flaky", "slow" and "kill" happen in the first call only.
+    ends: Literal["done", "failed", "broken", "flaky", "slow", "kill", "clash"] = "done"
+
+
+class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
+    """Restores nothing, but in the right order."""
+
+    resource_type = "Test::Step"
+    Definition = Step
+    Work = Step
+
+    def prepare(self, resource, definition, parameters, selection, report):
+        return definition
+
+    def produces(self, work):
+        return Produces.RESOURCE
+
+    def restore(self, resource, work, template, context):
+        first = _log(f"{context.restore_id} {resource.id}")
+        time.sleep(work.seconds)
+        if work.ends == "failed":
+            raise RestoreError("told to fail")
+        if work.ends == "broken":
+            raise ZeroDivisionError("told to break")
+        if first and work.ends == "flaky":
+            raise BankUnavailableError("told to be flaky")
+        if first and work.ends == "slow":
+            raise StillBuilding("told to be slow", after=0.2)
+        if first and work.ends == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        original_id = "the-same" if work.ends == "clash" else resource.id
+        template.put_resource(original_id, HeatResource("OS::Heat::Value", {"value": resource.name}))
+
+
+def _log(line: str) -> bool:
+    """Append a line to the log; return whether it was not there before."""
+    path = os.environ["STRANGER_LOG"]
+    with open(path, "a+", encoding="ascii") as log:
+        log.seek(0)
+        known = f"{line}\n" in log.readlines()
+        log.write(f"{line}\n")
+    return not known
