@@ -6,7 +6,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 	--generate-hashes --no-annotate --upgrade
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test unit lint types bench lock clean
+.PHONY: setup demo test unit lint types bench docs lock clean
 
 setup: .venv/.dev
 
@@ -30,6 +30,10 @@ types: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
 
+# The pages that are drawn from the code.
+docs: .venv/.dev
+	$(BIN)/python -m docs.reference
+
 # Takes the newest versions that pyproject.toml allows, for each Python and machine that it allows.
 lock: .venv/.dev
 	echo 'setuptools>=77' | $(LOCK) pyproject.toml - -o requirements/runtime.txt
@@ -49,6 +53,6 @@ clean:
 	@touch $@
 
 .venv/.dev: .venv/.runtime requirements/dev.txt
-	@echo 'Adding what tests need: Heat, Swift, moto and more (some minutes) ...'
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@echo 'Adding what the tests need: Heat, Swift, moto and more (one to three minutes) ...'
+	@$(PIP) install --require-hashes --no-build-isolation -r requirements/dev.txt
 	@touch $@

@@ -8,7 +8,7 @@ state=$(mktemp -d)
 unset RESTORE_REDIS_URL
 export RESTORE_HOME="$state" RESTORE_BANK=examples/webapp
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+say() { printf '\n%s\n' "$*"; }
 
 restore-worker up --no-flower --concurrency 2 >"$state/up.log" 2>&1 &
 up=$!
@@ -31,5 +31,6 @@ run restore-worker checkpoint list
 run restore-worker plan latest
 run restore-worker submit latest --no-stack --wait --export restore-demo.yaml
 
-say "restore-demo.yaml has $(wc -l <restore-demo.yaml) lines, ready for \`openstack stack create -t restore-demo.yaml\`:"
-sed -n '1,12p' restore-demo.yaml
+say "The template is in restore-demo.yaml, $(wc -l <restore-demo.yaml) lines:"
+sed -n '/^resources:/,$p' restore-demo.yaml | head -n 12
+echo ...

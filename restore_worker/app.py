@@ -6,10 +6,11 @@ names) if there is one.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from celery import Celery
-from celery.utils.imports import find_module
+from celery.utils.imports import cwd_in_path
 
 from restore_worker import canvas, settings
 from restore_worker.entries import QUEUE, TRANSFER_QUEUE
@@ -27,7 +28,9 @@ def _application() -> Celery:
     app = Celery("restore_worker", include=["restore_worker.tasks"])
     app.add_defaults(_connections)
     module = settings.load().celery_config
-    if find_module(module.split(".")[0]):
+    with cwd_in_path():
+        configured = find_spec(module.split(".")[0]) is not None
+    if configured:
         app.config_from_object(module)
     app.conf.update(
         # Ids are all that a message carries, and all that may be read from one.

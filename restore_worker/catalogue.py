@@ -250,7 +250,7 @@ def _entry(checkpoint_id: str, value: Value | BankError) -> CheckpointEntry | st
 def _disagreements(bank: Bank, ids: Collection[str], entries: Mapping[str, CheckpointEntry]) -> Iterator[str]:
     """Yield where the indices do not fit: ``ids`` are under checkpoints/, ``entries`` could be read."""
     named: dict[str, set[str]] = {}
-    for key in bank.list("indices"):
+    for key in sorted(bank.list("indices")):
         if name := _INDEX_NAME.fullmatch(key.rpartition("/")[2]):
             named.setdefault(name[2], set()).add(key)
         else:

@@ -19,12 +19,12 @@ def write_hot(hot: Hot, file: Path) -> None:
     Raises RestoreError that names the file which cannot be written.
     """
     _write(file, hot.text)
-    logger.info("template: %s (%d resources for Heat)", file, hot.resources)
+    logger.info("template: %s", file)
     if hot.values:
         stem = file.stem if file.suffix in {".yaml", ".yml"} else file.name
         environment = file.with_name(f"{stem}.env.yaml")
         _write(environment, hot.environment)
-        logger.info("values of its parameters: %s (openstack stack create -t %s -e ...)", environment, file)
+        logger.info("values of its parameters, for Heat to read with it: %s", environment)
 
 
 def _write(file: Path, text: str) -> None:

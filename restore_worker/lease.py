@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,10 @@ class LeaseKeeper:
                 self._held.discard(lease)
 
     def _renew(self) -> None:
-        stop = threading.Event()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._held)
-            stop.wait(self._seconds / 3)
+            time.sleep(self._seconds / 3)
             with self._changed:
                 held = list(self._held)
             for restore_id, index, token in held:

@@ -201,7 +201,7 @@ function verbs.begin()
   local state, leaves = unpack(redis.call('HMGET', RECORD, 'state', 'leaves'))
   if state ~= 'checking' and state ~= 'restoring' then return { 'idle', {} } end
   if state == 'checking' then
-    redis.call('HSET', RECORD, 'state', 'restoring', 'updated', NOW)
+    redis.call('HSET', RECORD, 'state', 'restoring', 'updated', NOW, 'reason', '')
     event('restoring', '')
     look_no_more('')
     if redis.call('HGET', RECORD, 'left') == '0' then look_at_restore() end

@@ -31,7 +31,7 @@ from restore_worker.export import write_hot
 from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Finding, Plan, make_plan
 from restore_worker.render import Rendering, render
-from restore_worker.states import FINAL_RESTORE_STATES, RestoreState
+from restore_worker.states import FINAL_RESTORE_STATES, SETTLED_RESOURCE_STATES, RestoreState
 from restore_worker.template import Hot
 
 if TYPE_CHECKING:
@@ -187,11 +187,17 @@ class Restore:
 
     def complaints(self) -> list[str]:
         """Return what is missing for the restore to move: a worker on a queue it needs, or beat."""
+        from kombu.exceptions import OperationalError
+
         from restore_worker.app import app
 
-        answers = app.control.inspect(timeout=1.0).active_queues() or {}
+        try:
+            answers = app.control.inspect(timeout=1.0).active_queues() or {}
+        except OperationalError:
+            return ["Redis does not answer"]
         attended = {queue["name"] for queues in answers.values() for queue in queues}
-        needed = {QUEUE} | {each.node.queue for each in self.resources}
+        left = (each for each in self.resources if each.state not in SETTLED_RESOURCE_STATES)
+        needed = {QUEUE} | {each.node.queue for each in left}
         found = [f"no worker on queue {queue}" for queue in sorted(needed - attended)]
         silent = _ledger().unreconciled_seconds()
         if silent is None:

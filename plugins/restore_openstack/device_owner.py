@@ -65,5 +65,5 @@ def ruling(device_owner: str) -> Ruling:
     """Return what becomes of a port with that owner."""
     if device_owner in _BY_OWNER:
         return _BY_OWNER[device_owner]
-    prefix = device_owner.partition(":")[0] + ":"
-    return _BY_PREFIX.get(prefix, _UNKNOWN)
+    prefix, colon, _ = device_owner.partition(":")
+    return _BY_PREFIX.get(prefix + colon, _UNKNOWN)

@@ -82,11 +82,14 @@ def floating_ips_of(
     if topology is not None and parameters.restore_net_id is None:
         candidates = topology.floating_candidates(server_id)
     reason = _reason_to_skip(network, candidates)
-    if topology is None or reason:
+    if topology is None or reason or not addresses:
         for address in addresses:
             report.finding("floating_ips", f"{address} is left out: {reason}")
         return []
     public = network.public_network_id if network.floating_ips != "existing" else None
+    if public is None and network.floating_ips == "new":
+        report.problem("floating_ips", "floating_ips=new needs a public_network_id of OS::Neutron::Network too")
+        return []
     chosen = _choose(addresses, candidates, parameters.floating_ip_ports, alike=public is not None)
     if chosen is None:
         report.problem("floating_ips", _question(addresses, candidates))
@@ -125,15 +128,15 @@ def _choose(
     named: what the user says of it.
     alike: the addresses are new ones, so that it does not matter which of them a port gets.
     """
-    if named is not None and addresses:
-        matches = [
-            [each for each in candidates if name.strip() in (each[0].id, each[1])] for name in named.split(",")
-        ]
-        found = [match[0] for match in matches if len(match) == 1]
-        return found if len(found) == len(matches) == len(addresses) else None
-    if len(addresses) == len(candidates) and (alike or len(addresses) == 1):
-        return candidates
-    return None if addresses else ()
+    if named is None:
+        return candidates if len(addresses) == len(candidates) and (alike or len(addresses) == 1) else None
+    found = []
+    for name in named.split(","):
+        match = [each for each in candidates if name.strip() in (each[0].id, each[1]) and each not in found]
+        if len(match) != 1:
+            return None
+        found += match
+    return found if len(found) == len(addresses) else None
 
 
 def _question(addresses: Sequence[str], candidates: Sequence[Candidate]) -> str:

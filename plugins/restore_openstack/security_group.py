@@ -134,8 +134,8 @@ def _build_rule(draft: Draft, group_id: str, rule: Rule) -> None:
     if rule.protocol is None:
         draft.report.finding(
             _field(group_id, rule),
-            f"its group and {rule.remote_group_id} need each other for any protocol, which Heat cannot say: it comes "
-            f"back for {', '.join(common)} only",
+            f"its group and {rule.remote_group_id} need each other for any protocol, which Heat cannot say: it "
+            f"comes back for {', '.join(common)} only",
         )
     for protocol in (rule.protocol,) if rule.protocol else common:
         properties = _properties(rule) | {

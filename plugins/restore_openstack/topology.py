@@ -221,7 +221,7 @@ class NetworkDefinition(Definition):
         """All interfaces of the project's routers in its subnets, one for each router and subnet."""
         found: dict[tuple[str, str], Interface] = {}
         ports = [port for port in self.ports.values() if self._is_interface(port)]
-        for port in sorted(ports, key=lambda port: (not self._is_gateway(port), port.id)):
+        for port in sorted(ports, key=lambda port: port.id):
             for interface in self._interfaces_of(port):
                 pairs = [(interface.router_id, subnet_id) for subnet_id in interface.subnet_ids]
                 if found.keys().isdisjoint(pairs):

@@ -5,7 +5,9 @@ Exit codes: 0 done, 1 the restore or the request failed, 2 wrong usage. stdout c
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
 from importlib.metadata import EntryPoint
 
@@ -16,9 +18,21 @@ from cliff.commandmanager import CommandManager
 from restore_worker import __version__
 from restore_worker.errors import RestoreError
 
+# What a shell reports of a program that wrote to nobody: 128 and the number of SIGPIPE.
+_BROKEN_PIPE = 141
 # Where each command is. A module is imported only once its command runs, or help lists it.
 _COMMANDS = {
+    "cancel": "restore_worker.cli.restores:Cancel",
+    "checkpoint list": "restore_worker.cli.checkpoint:CheckpointList",
+    "checkpoint show": "restore_worker.cli.checkpoint:CheckpointShow",
+    "list": "restore_worker.cli.restores:List",
+    "plan": "restore_worker.cli.plan:Plan",
+    "resume": "restore_worker.cli.restores:Resume",
+    "show": "restore_worker.cli.restores:Show",
+    "submit": "restore_worker.cli.submit:Submit",
+    "template": "restore_worker.cli.restores:Template",
     "up": "restore_worker.cli.up:Up",
+    "watch": "restore_worker.cli.restores:Watch",
     "worker": "restore_worker.cli.up:Worker",
 }
 
@@ -57,4 +71,14 @@ class RestoreApp(App):
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (default: this process's) and return the exit code."""
-    return RestoreApp().run((sys.argv[1:] if argv is None else argv) or ["help"])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name of a resource may hold what the terminal's encoding does not.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    code = RestoreApp().run((sys.argv[1:] if argv is None else argv) or ["help"])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output has gone: nothing to write to, also not at this process's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _BROKEN_PIPE
+    return code

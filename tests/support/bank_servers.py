@@ -7,18 +7,34 @@ import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
 import boto3
 import openstack
+import pytest
 
 from restore_worker.bank import Value
 from tests.support.processes import Program
 
 MARK = "X-Object-Meta-Serialized"
+# The sample bank, and its only checkpoint.
+WEBAPP = Path(__file__).parents[2] / "examples" / "webapp" / "karbor"
+CHECKPOINT = "3d60acf8-b132-4930-bc5b-90294204e9f6"
+
+
+def raw(data: bytes) -> Value:
+    return Value(data, serialized=False)
+
+
+def webapp() -> dict[str, Value]:
+    files = {path.relative_to(WEBAPP).as_posix(): path for path in WEBAPP.rglob("*") if path.is_file()}
+    return {
+        key: Value(path.read_bytes(), serialized=path.name in ("index.json", "metadata"))
+        for key, path in files.items()
+    }
 
 
 class BankKind(Protocol):
@@ -61,7 +77,7 @@ class Buckets:
 
     def __init__(self, endpoint: str) -> None:
         self.environment = s3_environment(endpoint)
-        self._client: Any = boto3.client(
+        self.client: Any = boto3.client(
             "s3",
             endpoint_url=endpoint,
             aws_access_key_id="writer",
@@ -70,16 +86,16 @@ class Buckets:
         )
 
     def put(self, name: str, objects: Mapping[str, Value]) -> str:
-        self._client.create_bucket(Bucket=name)
+        self.client.create_bucket(Bucket=name)
         for key, value in objects.items():
             marks = {} if value.serialized is None else {MARK: str(value.serialized)}
-            self._client.put_object(Bucket=name, Key=f"/{key}", Body=value.data, Metadata=marks)
+            self.client.put_object(Bucket=name, Key=f"/{key}", Body=value.data, Metadata=marks)
         return f"s3://{name}"
 
     def state(self, name: str) -> object:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=name)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=name)
         found = [(o["Key"], o["LastModified"], o["ETag"]) for page in pages for o in page.get("Contents", ())]
-        return found, [bucket["Name"] for bucket in self._client.list_buckets()["Buckets"]]
+        return found, [bucket["Name"] for bucket in self.client.list_buckets()["Buckets"]]
 
 
 class Containers:
@@ -155,6 +171,23 @@ def swift_server(directory: Path) -> Iterator[str]:
         yield server.output.rpartition("ready at ")[2].strip()
     finally:
         server.kill()
+
+
+@contextmanager
+def serving(kind: str, directory: Path) -> Iterator[BankKind]:
+    """Run the server of a kind of bank and let everything in this process find it."""
+    with ExitStack() as stack:
+        made: BankKind
+        if kind == "s3":
+            made = Buckets(stack.enter_context(s3_server(directory / "log")))
+        elif kind == "swift":
+            made = Containers(stack.enter_context(swift_server(directory)), directory / "clouds.yaml")
+        else:
+            made = Directories(directory)
+        monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        yield made
 
 
 @contextmanager

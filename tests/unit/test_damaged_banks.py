@@ -186,10 +186,26 @@ def test_bytes_that_are_not_those_that_were_saved_are_told(tmp_path, chunk):
 
 # Anything at all
 
+SMALL = tenant(servers=2, volumes_per_server=1, networks=1, seed=5)
+KNOWN = [node for node in SMALL.nodes if node.metadata is not None]
+# What a field may well hold, though not this one.
+WORDS = [
+    "yes",
+    "10.0.0.9",
+    "10.0.0.0/33",
+    "::1",
+    "fd00::/64",
+    "fa:16:3e:00:00:01",
+    "default",
+    "network:dhcp",
+    "tcp",
+    "egress",
+]
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([node.id for node in WHOLE.nodes]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=10,
+    st.none() | st.booleans() | st.integers(-2, 70_000) | st.floats() | st.text(max_size=20)
+    | st.sampled_from([node.id for node in SMALL.nodes] + WORDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
 )  # fmt: skip
 
 
@@ -216,39 +232,39 @@ def replaced(document, path, value):
     return copy
 
 
-PLACES = {node.key: list(places(node.metadata)) for node in (VOLUME, IMAGE, SERVER, NETWORK)}
+PLACES = {node.key: list(places(node.metadata)) for node in KNOWN}
 
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bank")
-    write(WHOLE, folder)
+    write(SMALL, folder)
     return folder
 
 
 def told(bank, node, metadata):
-    """Plan and render with other metadata of a node; whatever comes of it, nothing is raised and nobody broke."""
-    path = bank / "checkpoints" / WHOLE.id / metadata_of(node)
+    """Plan and render with other metadata of a node: nothing is raised, nobody broke, Heat takes what comes out."""
+    path = bank / "checkpoints" / SMALL.id / metadata_of(node)
     old = path.read_bytes()
     path.write_bytes(metadata)
     try:
-        rendering = render(make_plan(open_bank(str(bank)), WHOLE.id))
+        rendering = render(make_plan(open_bank(str(bank)), SMALL.id))
     finally:
         path.write_bytes(old)
     assert [each for each in rendering.problems if "broke:" in each.message] == []
     if rendering.hot:
-        rendering.hot.text.encode()
+        judge(rendering.hot.text)
     return rendering
 
 
-@given(node=st.sampled_from([VOLUME, IMAGE, SERVER, NETWORK]), data=st.data())
+@given(node=st.sampled_from(KNOWN), data=st.data())
 def test_any_value_in_any_field_of_metadata_is_told_or_restored(bank, node, data):
     place = data.draw(st.sampled_from(PLACES[node.key]))
     metadata = replaced(node.metadata, place, data.draw(JSON))
     told(bank, node, json.dumps(metadata).encode())
 
 
-@given(node=st.sampled_from([VOLUME, IMAGE, SERVER, NETWORK]), data=st.data())
+@given(node=st.sampled_from(KNOWN), data=st.data())
 def test_a_field_that_is_left_out_is_told_or_restored(bank, node, data):
     place = data.draw(st.sampled_from([path for path in PLACES[node.key] if path and isinstance(path[-1], str)]))
     parent = node.metadata
@@ -258,6 +274,6 @@ def test_a_field_that_is_left_out_is_told_or_restored(bank, node, data):
     told(bank, node, json.dumps(replaced(node.metadata, place[:-1], rest)).encode())
 
 
-@given(node=st.sampled_from([VOLUME, IMAGE, SERVER, NETWORK]), metadata=st.binary())
+@given(node=st.sampled_from(KNOWN), metadata=st.binary())
 def test_any_bytes_of_metadata_are_told(bank, node, metadata):
     assert [each.id for each in told(bank, node, metadata).problems].count(node.id) == 1

@@ -1,0 +1,73 @@
+"""Writes the pages that are drawn from the code: `make docs`. A test compares them with what is here."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from restore_worker.registry import installed
+from restore_worker.states import RESOURCE_TRANSITIONS, RESTORE_TRANSITIONS
+
+HERE = Path(__file__).parent
+
+
+def not_in_the_bank() -> str:
+    """Return the page that tells what no restore can bring back."""
+    lines = [
+        "# Not in the bank",
+        "",
+        "Karbor did not save everything. What follows no restore can bring back as it was, by type and field; "
+        "`restore-worker plan` lists the same as findings, besides those of the single resources.",
+    ]
+    for resource_type in installed().types:
+        plugin = installed().get(resource_type)
+        if plugin is not None and plugin.not_in_bank:
+            lines += ["", f"## {resource_type}", "", "| field | what that means |", "|---|---|"]
+            lines += [f"| `{field}` | {reason} |" for field, reason in plugin.not_in_bank]
+    return "\n".join(lines) + "\n"
+
+
+def descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """Return what a model's docstring says of its fields, in lines such as ``name: what it is``."""
+    doc = re.sub(r"\n +", " ", inspect.getdoc(model) or "")
+    found = dict(re.findall(r"^(\w+): (.+)$", doc, re.MULTILINE))
+    return {name: found[name] for name in model.model_fields}
+
+
+def parameters() -> str:
+    """Return the page of all restore parameters."""
+    lines = [
+        "# Restore parameters",
+        "",
+        "What a user may set, for all resources of a type or for one of them: "
+        "`--parameter 'TYPE.NAME=VALUE'` or `--parameter 'TYPE#ID.NAME=VALUE'`; in Python "
+        '`parameters={"TYPE": {"NAME": VALUE}, "TYPE#ID": {...}}`. Those of one resource override those of its '
+        "type. The names are Karbor's where Karbor had them.",
+    ]
+    for resource_type in installed().types:
+        plugin = installed().get(resource_type)
+        if plugin is None or not plugin.Parameters.model_fields:
+            continue
+        lines += ["", f"## {resource_type}", "", "| parameter | what it does |", "|---|---|"]
+        lines += [f"| `{name}` | {told} |" for name, told in descriptions(plugin.Parameters).items()]
+    return "\n".join(lines) + "\n"
+
+
+def states() -> str:
+    """Return the page with the state machines as Mermaid diagrams."""
+    lines = ["# States", "", "Drawn from `restore_worker/states.py`, which says what each state means."]
+    for title, transitions in (("A restore", RESTORE_TRANSITIONS), ("A resource", RESOURCE_TRANSITIONS)):
+        lines += ["", f"## {title}", "", "```mermaid", "stateDiagram-v2"]
+        lines += [f"    {old} --> {new}" for old, new in sorted(transitions)]
+        lines.append("```")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"not-in-the-bank.md": not_in_the_bank, "parameters.md": parameters, "states.md": states}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page())

@@ -1,0 +1,149 @@
+"""`plan`: what a restore would do, and everything that stands in its way."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from cliff.show import ShowOne
+
+from restore_worker import restore
+from restore_worker.checkpoint import Checkpoint
+from restore_worker.cli.arguments import STDOUT, CommandWithExample, add_request, file_to_write
+from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment, printable
+from restore_worker.errors import RestoreError
+from restore_worker.export import write_hot
+from restore_worker.plan import Finding, PlannedResource, Problem
+from restore_worker.plugin import Produces
+from restore_worker.render import Rendering
+from restore_worker.template import Hot
+
+_HOW = {
+    Produces.RESOURCE: "by Heat",
+    Produces.PARAMETER: "built before the stack",
+    Produces.NOTHING: "nothing to build",
+}
+
+
+class Plan(CommandWithExample, ShowOne):
+    """Show what a restore would do, with its template and every problem.
+
+    Runs in this process alone: no worker, no Redis and no cloud is asked, and
+    nothing is built. Exit code 1 if there is a problem.
+    """
+
+    example = "restore-worker plan latest --bank /backups/karbor --output app.yaml"
+    columns = ("checkpoint", "resources", "findings", "problems", "template")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the request and the options."""
+        parser = super().get_parser(prog_name)
+        add_request(parser)
+        parser.add_argument(
+            "--output",
+            type=file_to_write,
+            metavar="FILE",
+            help="write the template there, - for stdout; known values of its parameters go beside it "
+            "(app.yaml: app.env.yaml)",
+        )
+        parser.add_argument(
+            "--no-verify",
+            action="store_false",
+            dest="verify",
+            help="do not read the bytes of images and volumes to compare their checksums",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Shown]]:
+        """Return the sections of the plan, and write its template."""
+        rendering = restore.plan(
+            parsed_args.checkpoint,
+            bank=parsed_args.bank,
+            cloud=parsed_args.cloud,
+            resources=parsed_args.resources,
+            parameters=parsed_args.parameters,
+            verify=parsed_args.verify,
+        )
+        if rendering.hot and parsed_args.output == STDOUT:
+            self.app.stdout.buffer.write(rendering.hot.text.encode())
+        elif rendering.hot and parsed_args.output:
+            write_hot(rendering.hot, parsed_args.output)
+        if parsed_args.output == STDOUT:
+            # The template is the result; all else is talk.
+            self.app.stdout = self.app.stderr
+        return self.columns, (
+            _checkpoint(rendering.plan.checkpoint, rendering.plan.bank.url),
+            _resources(rendering.plan.resources),
+            _findings(rendering.findings),
+            _problems(rendering.problems),
+            _template(rendering),
+        )
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Sequence[Shown]
+    ) -> int:
+        """Print the sections below each other, or as the formatter does that was asked for."""
+        sections = dict(zip(column_names, data, strict=True))
+        if parsed_args.formatter == "table" and not parsed_args.columns:
+            self.app.stdout.write("\n\n".join(filter(None, map(str, data))) + "\n")
+        else:
+            super().produce_output(parsed_args, column_names, data)
+        if problems := sections["problems"].machine_readable():
+            name = sections["checkpoint"].machine_readable()["id"]
+            raise RestoreError(f"checkpoint {name} cannot be restored so (problems: {len(problems)})")
+        return 0
+
+
+def _checkpoint(checkpoint: Checkpoint, bank: str) -> Shown:
+    machine = {
+        "id": checkpoint.id,
+        "plan": {"id": checkpoint.plan.id, "name": checkpoint.plan.name},
+        "created": moment(checkpoint.created),
+        "status": checkpoint.status,
+        "project_id": checkpoint.project_id,
+        "bank": bank,
+    }
+    plan = printable(checkpoint.plan.name or checkpoint.plan.id)
+    return Shown(machine, f"Checkpoint {checkpoint.id} of plan {plan}, made {machine['created']}, in {bank}")
+
+
+def _resources(planned: Sequence[PlannedResource]) -> Shown:
+    machine = [
+        {
+            "type": each.resource.type,
+            "id": each.resource.id,
+            "name": each.resource.name,
+            "produces": each.produces.value,
+            "depends_on": [str(planned[child].resource.key) for child in each.children],
+        }
+        for each in planned
+    ]
+    rows = [(each.resource.type, each.resource.name, each.resource.id, _HOW[each.produces]) for each in planned]
+    return Shown(machine, _section(f"Order of the restore ({len(planned)}):", aligned(rows)))
+
+
+def _findings(findings: Sequence[Finding]) -> Shown:
+    found = grouped_findings(findings)
+    heading = f"What comes back differently or not at all ({len(findings)}):"
+    return Shown(found.machine_readable(), _section(heading, str(found).splitlines()))
+
+
+def _problems(problems: Sequence[Problem]) -> Shown:
+    lines = [printable(str(problem)) for problem in problems]
+    return Shown([each._asdict() for each in problems], _section(f"Problems ({len(problems)}):", lines))
+
+
+def _section(heading: str, lines: Sequence[str]) -> str:
+    return "\n  ".join((heading, *lines)) if lines else ""
+
+
+def _template(rendering: Rendering) -> Shown:
+    hot: Hot | None = rendering.hot
+    if hot is None:
+        return Shown(None, "" if rendering.problems else "No template: there is nothing for Heat to build.")
+    size = len(hot.text.encode())
+    lines = [f"Template: {size} bytes, resources for Heat to build: {hot.resources}"]
+    if hot.open_parameters:
+        lines += ["Parameters that it leaves open:", *(f"  {name}" for name in hot.open_parameters)]
+    machine = {"resources": hot.resources, "bytes": size, "open_parameters": list(hot.open_parameters)}
+    return Shown(machine, "\n".join(lines))

@@ -1,0 +1,78 @@
+"""A restore as it goes on, one line a fact."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from restore_worker.cli.wording import label, listed, printable
+from restore_worker.entries import Event, Node, ResourceProgress
+from restore_worker.errors import RestoreError
+from restore_worker.restore import Restore
+from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
+
+logger = logging.getLogger(__name__)
+
+_AT_WORK = {ResourceState.RUNNING, ResourceState.WAITING}
+
+
+def follow(restore: Restore, tell: Callable[[str], None]) -> None:
+    """Tell what happens to a restore, from its beginning to its end; warn when nothing happens.
+
+    tell: gets every line.
+    Raises RestoreError with the reason unless the restore is complete in the end.
+    """
+    progress = _Progress(restore.resources)
+    try:
+        for event in restore.watch():
+            if event is not None:
+                tell(progress.line(event))
+                continue
+            for complaint in restore.complaints():
+                logger.warning(complaint)
+            tell(progress.still(restore.resources))
+    except KeyboardInterrupt:
+        logger.warning(
+            "restore %s goes on: `restore-worker watch %s` shows it, `restore-worker cancel %s` stops it",
+            *(restore.id,) * 3,
+        )
+        raise
+    ended = restore.status
+    if ended.state is not RestoreState.COMPLETE:
+        reason = f": {printable(ended.reason)}" if ended.reason else ""
+        raise RestoreError(
+            f"restore {restore.id} {ended.state}{reason}\n"
+            f"`restore-worker resume {restore.id}` goes on with what is not restored yet"
+        )
+
+
+class _Progress:
+    """Counts what is settled, as the events tell it."""
+
+    def __init__(self, resources: Iterable[ResourceProgress]) -> None:
+        self._nodes = {each.node.index: each.node for each in resources}
+        self._settled: dict[int, str] = {}
+
+    def line(self, event: Event) -> str:
+        """Return what the event says."""
+        if event.index is not None and event.name in tuple(SETTLED_RESOURCE_STATES):
+            self._settled[event.index] = event.name
+        elif event.index is None and event.name == RestoreState.PENDING:
+            # A resumed restore begins again with what was not restored.
+            self._settled = {index: how for index, how in self._settled.items() if how == ResourceState.DONE}
+        subject = "" if event.index is None else f" {_label(self._nodes[event.index])}"
+        reason = event.details.get("reason") or event.details.get("physical_id")
+        return f"{self._count} {event.name}{subject}{f': {printable(reason)}' if reason else ''}"
+
+    def still(self, resources: Iterable[ResourceProgress]) -> str:
+        """Return what is at work while nothing is heard of it."""
+        at_work = [f"{each.state} {_label(each.node)}" for each in resources if each.state in _AT_WORK]
+        return f"{self._count} still {listed(at_work, 3) or 'waiting'}"
+
+    @property
+    def _count(self) -> str:
+        return f"[{len(self._settled)}/{len(self._nodes)}]"
+
+
+def _label(node: Node) -> str:
+    return label(node.type, node.id, node.name)

@@ -1,0 +1,180 @@
+"""`list`, `show`, `watch`, `resume`, `cancel` and `template`: restores that were submitted."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from cliff.lister import Lister
+from cliff.show import ShowOne
+
+from restore_worker import restore
+from restore_worker.cli.arguments import STDOUT, CommandWithExample, file_to_write
+from restore_worker.cli.progress import follow
+from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment, shown
+from restore_worker.entries import ResourceProgress
+from restore_worker.errors import RestoreError
+from restore_worker.export import write_hot
+from restore_worker.states import FINAL_RESTORE_STATES
+
+logger = logging.getLogger(__name__)
+
+
+class List(CommandWithExample, Lister):
+    """List the restores, newest first."""
+
+    example = "restore-worker list -f json"
+    columns = ("ID", "State", "Plan", "Checkpoint", "Resources", "Left", "Failed", "Created")
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[Sequence[Any]]]:  # noqa: ARG002 - cliff's call
+        """Return one row a restore."""
+        return self.columns, [
+            (
+                each.id,
+                each.state.value,
+                shown(each.plan),
+                each.checkpoint,
+                each.size,
+                each.left,
+                each.failed,
+                moment(each.created),
+            )
+            for each in restore.list_restores()
+        ]
+
+
+class _OfOneRestore(CommandWithExample):
+    """A command with the id of a restore."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the id."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("id", metavar="ID", help="id of the restore, as `submit` printed it")
+        return parser
+
+
+class Show(_OfOneRestore, ShowOne):
+    """Show a restore: its state, its resources, and what comes back differently.
+
+    What it waits for in vain is told on stderr.
+    """
+
+    example = "restore-worker show 5f0c4a9e-... -c state -c reason"
+    columns = (
+        *("id", "state", "reason", "checkpoint", "plan", "bank", "created", "updated"),
+        *("size", "left", "failed", "resources", "findings"),
+    )
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
+        """Return the restore's fields."""
+        found = restore.get(parsed_args.id)
+        record = found.status
+        if record.state not in FINAL_RESTORE_STATES:
+            for complaint in found.complaints():
+                logger.warning(complaint)
+        return self.columns, (
+            record.id,
+            record.state.value,
+            shown(record.reason),
+            record.checkpoint,
+            shown(record.plan),
+            record.bank,
+            moment(record.created),
+            moment(record.updated),
+            record.size,
+            record.left,
+            record.failed,
+            _resources(found.resources),
+            grouped_findings(found.findings),
+        )
+
+
+class Watch(_OfOneRestore):
+    """Show all that happened to a restore, and go on until it ends.
+
+    Exit code 1 if it fails or was cancelled.
+    """
+
+    example = "restore-worker watch 5f0c4a9e-..."
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Print one line a fact."""
+        follow(restore.get(parsed_args.id), self._tell)
+
+    def _tell(self, line: str) -> None:
+        self.app.stdout.write(f"{line}\n")
+        self.app.stdout.flush()
+
+
+class Resume(_OfOneRestore):
+    """Go on with a restore that failed or was cancelled, from where it stands."""
+
+    example = "restore-worker resume 5f0c4a9e-..."
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Resume the restore."""
+        restore.get(parsed_args.id).resume()
+        logger.info("`restore-worker watch %s` shows how it goes on", parsed_args.id)
+
+
+class Cancel(_OfOneRestore):
+    """Stop a restore: nothing new is begun; `resume` goes on with it."""
+
+    example = "restore-worker cancel 5f0c4a9e-..."
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Cancel the restore."""
+        restore.get(parsed_args.id).cancel()
+        logger.info("restore %s is cancelled", parsed_args.id)
+
+
+class Template(_OfOneRestore):
+    """Print the template of a restore, or write it into a file."""
+
+    example = "restore-worker template 5f0c4a9e-... --output app.yaml"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of id and file."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--output",
+            type=file_to_write,
+            metavar="FILE",
+            default=STDOUT,
+            help="file to write; known values of its parameters go beside it (app.yaml: app.env.yaml)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Write the template."""
+        found = restore.get(parsed_args.id)
+        hot = found.template
+        if hot is None:
+            state = found.status.state
+            why = "there is nothing for Heat to build" if state in FINAL_RESTORE_STATES else "not yet"
+            raise RestoreError(f"restore {found.id} is {state} and has no template: {why}")
+        if parsed_args.output == STDOUT:
+            self.app.stdout.buffer.write(hot.text.encode())
+        else:
+            write_hot(hot, parsed_args.output)
+
+
+def _resources(resources: Sequence[ResourceProgress]) -> Shown:
+    machine = [
+        {
+            "type": each.node.type,
+            "id": each.node.id,
+            "name": each.node.name,
+            "state": each.state.value,
+            "reason": each.reason,
+            "attempts": each.attempts,
+            "worker": each.worker,
+            "started": moment(each.started),
+            "ended": moment(each.ended),
+        }
+        for each in resources
+    ]
+    rows = [(each.state.value, each.node.type, each.node.name, each.node.id, each.reason) for each in resources]
+    return Shown(machine, "\n".join(aligned(rows)))

@@ -1,0 +1,73 @@
+"""`submit`: a restore through the workers."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from restore_worker import restore
+from restore_worker.cli.arguments import CommandWithExample, add_request, file_to_write
+from restore_worker.cli.progress import follow
+
+logger = logging.getLogger(__name__)
+
+
+class Submit(CommandWithExample):
+    """Have the workers restore a checkpoint, and print the restore's id.
+
+    This version renders: the restore ends with its template, and nothing is
+    built on any cloud.
+    """
+
+    example = "restore-worker submit latest --bank /backups/karbor --no-stack --wait --export app.yaml"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the request and the options."""
+        parser = super().get_parser(prog_name)
+        add_request(parser)
+        parser.add_argument(
+            "--no-stack", action="store_true", help="make the template only, also if OS_CLOUD names a cloud"
+        )
+        parser.add_argument(
+            "--wait",
+            action="store_true",
+            help="show on stderr how it goes on, until it ends; exit code 1 if it fails",
+        )
+        parser.add_argument(
+            "--export",
+            type=file_to_write,
+            metavar="FILE",
+            help="with --wait: write the template there (later: restore-worker template ID --output FILE)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Submit, print the id, and wait if that is wanted."""
+        if parsed_args.export and not parsed_args.wait:
+            self.refuse("--export needs --wait: without it nobody is there to write the file")
+        submitted = restore.submit(
+            parsed_args.checkpoint,
+            bank=parsed_args.bank,
+            cloud=parsed_args.cloud,
+            export=parsed_args.export,
+            create_stack=not parsed_args.no_stack,
+            parameters=parsed_args.parameters,
+            resources=parsed_args.resources,
+        )
+        if not parsed_args.no_stack:
+            logger.info("no cloud is named: the template is rendered, nothing is built")
+        self.app.stdout.write(f"{submitted.id}\n")
+        self.app.stdout.flush()
+        if findings := submitted.findings:
+            logger.info(
+                "%d things come back differently or not at all: `restore-worker show %s -c findings`",
+                len(findings),
+                submitted.id,
+            )
+        if parsed_args.wait:
+            follow(submitted, logger.info)
+            submitted.wait()
+            if submitted.template is None:
+                logger.info("there is nothing for Heat to build, so there is no template")
+        else:
+            logger.info("`restore-worker watch %s` shows how it goes on", submitted.id)

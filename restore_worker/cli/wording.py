@@ -1,0 +1,74 @@
+"""How values, resources, times and findings are written for people, where programs get them as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from cliff.columns import FormattableColumn
+
+from restore_worker.plan import Finding
+
+
+class Shown(FormattableColumn[Any]):
+    """A value for the formatters of programs (json, yaml, value), and a text of it for people."""
+
+    def __init__(self, value: Any, text: str) -> None:
+        super().__init__(value)
+        self._text = text
+
+    def human_readable(self) -> str:
+        """Return the text."""
+        return self._text
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, in which nothing can steer a terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def shown(text: str) -> Shown:
+    """Return a text from outside as a column."""
+    return Shown(text, printable(text))
+
+
+def label(resource_type: str, resource_id: str, name: str) -> str:
+    """Return what a resource is called in a line: its type and name, or its id if it has no name."""
+    return printable(f"{resource_type} {name or resource_id}")
+
+
+def moment(time: datetime | None) -> str | None:
+    """Return a time as ISO 8601 in whole seconds, UTC."""
+    return None if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def listed(words: Sequence[str], most: int = 5) -> str:
+    """Return the first words with commas between, and how many more there are."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a printable line for each row, its cells below each other."""
+    rows = [tuple(map(printable, row)) for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def grouped_findings(findings: Sequence[Finding]) -> Shown:
+    """Return findings as a column: a line for each type, and below it what is to be known of which resources."""
+    by_type: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for each in findings:
+        names = by_type.setdefault(each.type, {}).setdefault((each.field, each.reason), [])
+        if each.id:
+            names.append(each.name or each.id)
+    lines = []
+    for resource_type, told in by_type.items():
+        lines.append(printable(resource_type))
+        for (field, reason), names in told.items():
+            whose = f" of {listed(names)}" if names else ""
+            lines.append(printable(f"  {field}{whose}: {reason}"))
+    return Shown([each._asdict() for each in findings], "\n".join(lines))

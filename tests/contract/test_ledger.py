@@ -1,0 +1,499 @@
+"""What a ledger does: the same tests on the twin, which is the specification, and on a real server."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+
+from restore_worker.entries import Claimed, Held, Idle, Settled
+from restore_worker.errors import LedgerError, StaleLeaseError, UnknownRestoreError
+from restore_worker.ledger import Ledger
+from restore_worker.states import RESTORE_TRANSITIONS, ResourceState, RestoreState, may_follow
+from restore_worker.template import HeatParameter, HeatResource, Hot
+from tests.support.ledger_twin import LedgerTwin
+from tests.support.restores import DIAMOND, AnyLedger, begin, go_on, new_restore, node, record
+
+LONG = 1000.0
+# A lease that has ended as soon as it is given.
+DEAD = -10.0
+A = HeatResource("Type::A", {"name": "a"})
+B = HeatParameter("physical-b", "Type::B")
+
+
+@dataclass
+class Ledgers:
+    """Makes ledgers of one kind, and lets time pass for them."""
+
+    make: Callable[..., AnyLedger]
+    sleep: Callable[[float], None]
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        for _ in range(1000):
+            if condition():
+                return
+            self.sleep(0.01)
+        raise AssertionError(f"not within 10 s: {what}")
+
+
+@pytest.fixture(params=["twin", "server"])
+def ledgers(request: pytest.FixtureRequest) -> Ledgers:
+    if request.param == "server":
+        client = redis.Redis.from_url(request.getfixturevalue("redis_url"), decode_responses=True)
+        return Ledgers(partial(Ledger, client), time.sleep)
+    now = [1_800_000_000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    return Ledgers(partial(LedgerTwin, lambda: now[0]), sleep)
+
+
+@pytest.fixture
+def ledger(ledgers: Ledgers) -> AnyLedger:
+    return ledgers.make()
+
+
+def claim(ledger: AnyLedger, restore_id: str, index: int, token: str = "t", lease: float = LONG, most: int = 3):
+    return ledger.claim(restore_id, index, token, lease=lease, most_attempts=most, worker=f"worker of {token}")
+
+
+def do(ledger: AnyLedger, restore_id: str, index: int, state: ResourceState = ResourceState.DONE, **more: Any):
+    """Claim and settle; the indices of what was released."""
+    assert isinstance(claim(ledger, restore_id, index, f"token of {index}"), Claimed)
+    return indices(ledger.settle(restore_id, index, f"token of {index}", state, **more))
+
+
+def indices(settled: Settled) -> list[int]:
+    assert isinstance(settled, Settled)
+    return [each.index for each in settled.released]
+
+
+def states(ledger: AnyLedger, restore_id: str) -> str:
+    """Return the states of the resources by their first letters."""
+    return "".join(each.state[:2] for each in ledger.resources(restore_id))
+
+
+def snapshot(ledger: AnyLedger, restore_id: str) -> Any:
+    resources, events = ledger.resources(restore_id), ledger.events(restore_id)
+    return ledger.get(restore_id), resources, events, ledger.fragments(restore_id), ledger.overdue()
+
+
+def told(ledger: AnyLedger, restore_id: str) -> list[tuple[str, int | None, dict[str, str]]]:
+    return [(each.name, each.index, dict(each.details)) for each in ledger.events(restore_id)]
+
+
+def test_a_recorded_restore_is_as_it_was_submitted(ledger: AnyLedger) -> None:
+    new = new_restore(DIAMOND)
+    ledger.record(new)
+    found = ledger.get(new.id)
+    assert (found.checkpoint, found.plan, found.bank) == (new.checkpoint, new.plan, new.bank)
+    assert (found.cloud, found.description) == (new.cloud, new.description)
+    assert (found.state, found.reason, found.epoch) == (RestoreState.PENDING, "", 1)
+    assert (found.size, found.left, found.failed, found.types) == (5, 5, 0, ("Type::0", "Type::1"))
+    assert found.created == found.updated
+    resources = ledger.resources(new.id)
+    assert [each.node for each in resources] == list(new.nodes)
+    assert states(ledger, new.id) == "replplplre"
+    assert {(each.attempts, each.reason, each.worker, each.started, each.ended) for each in resources} == {
+        (0, "", "", None, None)
+    }
+    assert ledger.findings(new.id) == new.findings
+    assert ledger.template(new.id) is None
+    assert told(ledger, new.id) == [("pending", None, {})]
+
+
+def test_restores_are_listed_newest_first(ledgers: Ledgers) -> None:
+    ledger = ledgers.make()
+    made = []
+    for _ in range(3):
+        made.append(record(ledger))
+        ledgers.sleep(0.002)
+    assert [each.id for each in ledger.restores()] == made[::-1]
+
+
+def test_a_restore_that_is_not_there(ledger: AnyLedger) -> None:
+    with pytest.raises(UnknownRestoreError):
+        ledger.get("none")
+    assert ledger.begin("none") is None
+    assert ledger.claim("none", 0, "t", lease=1, most_attempts=1, worker="w") == Idle()
+    assert not ledger.renew("none", 0, "t", LONG)
+    assert not ledger.wait("none", 0, "t", LONG, "reason", counts=True)
+    with pytest.raises(StaleLeaseError):
+        ledger.settle("none", 0, "t", ResourceState.DONE)
+    with pytest.raises(StaleLeaseError):
+        ledger.note_made("none", 0, "t", "key", "physical")
+    assert not ledger.move("none", RestoreState.PENDING, RestoreState.CHECKING)
+    assert ledger.resume("none") == 0
+    assert ledger.look("none", 0) is None
+    assert (ledger.resources("none"), ledger.events("none"), ledger.overdue()) == ([], [], [])
+    assert list(ledger.restores()) == []
+
+
+def test_begin_gives_what_depends_on_nothing_as_long_as_it_is_not_taken_up(ledger: AnyLedger) -> None:
+    restore_id = record(ledger)
+    assert ledger.begin(restore_id) is None
+    assert go_on(ledger, restore_id) == [0, 4]
+    assert ledger.begin(restore_id) == [node(0), node(4)]
+    claim(ledger, restore_id, 4)
+    assert ledger.begin(restore_id) == [node(0)]
+    do(ledger, restore_id, 0)
+    assert ledger.begin(restore_id) == []
+    assert [each[0] for each in told(ledger, restore_id)].count("restoring") == 1
+    assert ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    assert ledger.begin(restore_id) is None
+
+
+def test_a_claim_brings_all_that_a_task_needs_and_repeated_is_the_same_attempt(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    first = claim(ledger, restore_id, 4, "mine")
+    assert first == Claimed(1, node(4), '{"index": 4}', "checkpoint-1", "file:///bank", "target", 1)
+    before = snapshot(ledger, restore_id)
+    assert claim(ledger, restore_id, 4, "mine") == first
+    assert snapshot(ledger, restore_id) == before
+    taken = ledger.resources(restore_id)[4]
+    assert (taken.state, taken.attempts, taken.worker) == (ResourceState.RUNNING, 1, "worker of mine")
+    assert taken.started is not None
+
+
+def test_a_resource_in_work_is_held_and_one_that_waits_for_others_is_nobodys(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, "mine")
+    held = claim(ledger, restore_id, 0, "other")
+    assert isinstance(held, Held)
+    assert LONG - 10 < held.seconds <= LONG
+    assert claim(ledger, restore_id, 1) == Idle()
+
+
+def test_a_token_that_lost_its_lease_to_another_writes_nothing(ledgers: Ledgers) -> None:
+    ledger = ledgers.make()
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, "old", lease=0.05)
+    ledgers.until(lambda: isinstance(claim(ledger, restore_id, 0, "new"), Claimed), "the lease ends")
+    before = snapshot(ledger, restore_id)
+    assert not ledger.renew(restore_id, 0, "old", LONG)
+    assert not ledger.wait(restore_id, 0, "old", 1.0, "reason", counts=True)
+    for call in (
+        partial(ledger.note_made, restore_id, 0, "old", "key", "physical"),
+        partial(ledger.settle, restore_id, 0, "old", ResourceState.DONE, fragments={"a": A}),
+        partial(ledger.settle, restore_id, 0, "old", ResourceState.FAILED, "reason"),
+    ):
+        with pytest.raises(StaleLeaseError):
+            call()
+    assert snapshot(ledger, restore_id) == before
+    assert ledger.made(restore_id, 0, "key") is None
+    assert indices(ledger.settle(restore_id, 0, "new", ResourceState.DONE)) == [1, 2]
+
+
+def test_a_lease_is_renewed_and_one_that_ended_is_still_good_if_nobody_else_came(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, "mine", lease=DEAD)
+    assert ledger.renew(restore_id, 0, "mine", LONG)
+    assert isinstance(claim(ledger, restore_id, 0, "other"), Held)
+    assert ledger.renew(restore_id, 0, "mine", DEAD)
+    assert indices(ledger.settle(restore_id, 0, "mine", ResourceState.DONE)) == [1, 2]
+
+
+def test_a_parent_is_released_by_the_last_of_its_children(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    assert do(ledger, restore_id, 4) == []
+    assert do(ledger, restore_id, 0, fragments={"a": A, "b": B}) == [1, 2]
+    assert do(ledger, restore_id, 2) == []
+    assert states(ledger, restore_id) == "doredopldo"
+    assert do(ledger, restore_id, 1) == [3]
+    assert ledger.get(restore_id).left == 1
+    assert do(ledger, restore_id, 3) == []
+    assert (ledger.get(restore_id).left, ledger.get(restore_id).failed) == (0, 0)
+    assert ledger.fragments(restore_id) == {"a": A, "b": B}
+    assert ledger.fragment(restore_id, "b") == B
+    assert ledger.fragment(restore_id, "c") is None
+    assert all(each.ended for each in ledger.resources(restore_id))
+
+
+def test_settled_again_a_resource_only_tells_which_parents_are_still_to_be_taken_up(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    do(ledger, restore_id, 0, fragments={"a": A})
+    before = snapshot(ledger, restore_id)
+    assert indices(ledger.settle(restore_id, 0, "token of 0", ResourceState.DONE, fragments={"a": A})) == [1, 2]
+    assert indices(ledger.settle(restore_id, 0, "other", ResourceState.FAILED, "too late")) == [1, 2]
+    assert indices(claim(ledger, restore_id, 0, "late copy")) == [1, 2]
+    assert snapshot(ledger, restore_id) == before
+    claim(ledger, restore_id, 1)
+    assert indices(claim(ledger, restore_id, 0, "late copy")) == [2]
+    do(ledger, restore_id, 2)
+    assert indices(ledger.settle(restore_id, 0, "token of 0", ResourceState.DONE)) == []
+
+
+def test_two_resources_with_a_fragment_of_one_original_id(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    do(ledger, restore_id, 0, fragments={"a": A})
+    assert do(ledger, restore_id, 4, fragments={"b": B, "a": A, "c": A}) == []
+    failed = ledger.resources(restore_id)[4]
+    assert failed.state is ResourceState.FAILED
+    assert failed.reason == "a was put into the template already, by Type::0 näme 0 (id-0)"
+    assert ledger.fragments(restore_id) == {"a": A}
+    assert ledger.get(restore_id).failed == 1
+
+
+def test_a_resource_may_have_thousands_of_fragments(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    many = {f"port-{index}": HeatResource("OS::Neutron::Port", {"name": str(index)}) for index in range(5000)}
+    do(ledger, restore_id, 0, fragments=many)
+    assert ledger.fragments(restore_id) == many
+
+
+def test_what_needs_a_failed_resource_is_skipped_with_the_root_cause_and_the_rest_goes_on(
+    ledger: AnyLedger,
+) -> None:
+    restore_id = begin(ledger, ((), (0,), (1,), (), (3,), (2, 4)))
+    assert do(ledger, restore_id, 0, ResourceState.FAILED, reason="no such image") == [1]
+    assert indices(claim(ledger, restore_id, 1)) == [2]
+    assert indices(claim(ledger, restore_id, 2)) == []
+    assert do(ledger, restore_id, 3) == [4]
+    assert do(ledger, restore_id, 4) == [5]
+    assert indices(claim(ledger, restore_id, 5)) == []
+    assert states(ledger, restore_id) == "faskskdodosk"
+    reasons = [each.reason for each in ledger.resources(restore_id)]
+    because = "needs Type::0 näme 0 (id-0), which was not restored"
+    assert reasons == ["no such image", because, because, "", "", because]
+    assert (ledger.get(restore_id).left, ledger.get(restore_id).failed) == (0, 4)
+    assert ("skipped", 5, {"reason": because}) in told(ledger, restore_id)
+
+
+def test_the_first_failure_is_the_cause_that_is_told(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, ((), (), (0, 1)))
+    do(ledger, restore_id, 1, ResourceState.FAILED, reason="first")
+    do(ledger, restore_id, 0, ResourceState.FAILED, reason="second")
+    claim(ledger, restore_id, 2)
+    assert ledger.resources(restore_id)[2].reason == "needs Type::1 näme 1 (id-1), which was not restored"
+
+
+def test_a_resource_whose_workers_vanish_is_given_up(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    for attempt in (1, 2, 3):
+        taken = claim(ledger, restore_id, 0, f"worker {attempt}", lease=DEAD)
+        assert isinstance(taken, Claimed)
+        assert taken.attempts == attempt
+    assert indices(claim(ledger, restore_id, 0, "worker 4")) == [1, 2]
+    given_up = ledger.resources(restore_id)[0]
+    assert (given_up.state, given_up.attempts) == (ResourceState.FAILED, 3)
+    assert given_up.reason == "given up after 3 attempts: the worker that held it vanished each time"
+
+
+def test_a_fault_that_does_not_pass_is_given_up_with_its_reason(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    for token in ("1", "2", "3"):
+        assert isinstance(claim(ledger, restore_id, 0, token), Claimed)
+        assert ledger.wait(restore_id, 0, token, DEAD, "503 from Cinder", counts=True)
+    assert isinstance(claim(ledger, restore_id, 0, "4"), Settled)
+    assert ledger.resources(restore_id)[0].reason == "given up after 3 attempts: 503 from Cinder"
+
+
+def test_waiting_for_something_under_way_is_no_attempt(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    for turn in range(10):
+        taken = claim(ledger, restore_id, 0, str(turn))
+        assert isinstance(taken, Claimed)
+        assert taken.attempts == 1
+        assert ledger.wait(restore_id, 0, str(turn), DEAD, "backup is being restored", counts=False)
+        waiting = ledger.resources(restore_id)[0]
+        assert (waiting.state, waiting.reason) == (ResourceState.WAITING, "backup is being restored")
+    assert do(ledger, restore_id, 0) == [1, 2]
+    assert ledger.resources(restore_id)[0].reason == ""
+
+
+def test_what_waits_is_let_go_and_taken_up_again_when_it_is_due(ledgers: Ledgers) -> None:
+    ledger = ledgers.make()
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, "mine")
+    assert ledger.wait(restore_id, 0, "mine", 0.2, "soon", counts=False)
+    before = snapshot(ledger, restore_id)
+    assert not ledger.wait(restore_id, 0, "mine", LONG, "again", counts=False)
+    assert not ledger.renew(restore_id, 0, "mine", LONG)
+    with pytest.raises(StaleLeaseError):
+        ledger.settle(restore_id, 0, "mine", ResourceState.DONE)
+    assert snapshot(ledger, restore_id) == before
+    held = claim(ledger, restore_id, 0, "next")
+    assert isinstance(held, Held)
+    assert 0 < held.seconds <= 0.2
+    ledgers.until(lambda: isinstance(claim(ledger, restore_id, 0, "next"), Claimed), "it is due")
+
+
+def test_what_was_built_directly_is_noted_once(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, "mine")
+    ledger.note_made(restore_id, 0, "mine", "volume", "")
+    assert ledger.made(restore_id, 0, "volume") is None
+    for _ in range(2):
+        ledger.note_made(restore_id, 0, "mine", "volume", "physical")
+    assert ledger.made(restore_id, 0, "volume") == "physical"
+    assert ledger.made(restore_id, 4, "volume") is None
+    made = [each for each in told(ledger, restore_id) if each[0] == "made"]
+    assert made == [("made", 0, {"key": "volume", "physical_id": "physical"})]
+
+
+# How a restore gets into each state by the doors that workers and users have.
+WAYS: dict[RestoreState, tuple[RestoreState, ...]] = {
+    RestoreState.PENDING: (),
+    RestoreState.CHECKING: (RestoreState.CHECKING,),
+    RestoreState.RESTORING: (RestoreState.CHECKING, RestoreState.RESTORING),
+    RestoreState.ASSEMBLING: (RestoreState.CHECKING, RestoreState.RESTORING, RestoreState.ASSEMBLING),
+    RestoreState.CREATING: (
+        RestoreState.CHECKING,
+        RestoreState.RESTORING,
+        RestoreState.ASSEMBLING,
+        RestoreState.CREATING,
+    ),
+    RestoreState.COMPLETE: (
+        RestoreState.CHECKING,
+        RestoreState.RESTORING,
+        RestoreState.ASSEMBLING,
+        RestoreState.COMPLETE,
+    ),
+    RestoreState.FAILED: (RestoreState.CHECKING, RestoreState.FAILED),
+    RestoreState.CANCELLED: (RestoreState.CANCELLED,),
+}
+
+
+def bring(ledger: AnyLedger, state: RestoreState) -> str:
+    restore_id = record(ledger, ((),))
+    for old, new in itertools.pairwise((RestoreState.PENDING, *WAYS[state])):
+        if new is RestoreState.RESTORING:
+            assert ledger.begin(restore_id)
+            do(ledger, restore_id, 0)
+        else:
+            assert ledger.move(restore_id, old, new)
+    assert ledger.get(restore_id).state is state
+    return restore_id
+
+
+@pytest.mark.parametrize("state", RestoreState)
+def test_a_restore_goes_from_state_to_state_only_as_the_table_allows(
+    ledger: AnyLedger, state: RestoreState
+) -> None:
+    for old, new in itertools.product(RestoreState, RestoreState):
+        restore_id = bring(ledger, state)
+        before = snapshot(ledger, restore_id)
+        if not may_follow(old, new):
+            with pytest.raises(LedgerError):
+                ledger.move(restore_id, old, new)
+        elif ledger.move(restore_id, old, new, "reason"):
+            found = ledger.get(restore_id)
+            assert (state, found.state, found.reason) == (old, new, "reason")
+            assert told(ledger, restore_id)[-1] == (new, None, {"reason": "reason"})
+            continue
+        else:
+            assert state is not old
+        assert snapshot(ledger, restore_id) == before
+
+
+@pytest.mark.parametrize("state", RestoreState)
+def test_begin_and_resume_keep_to_the_table_too(ledger: AnyLedger, state: RestoreState) -> None:
+    restore_id = bring(ledger, state)
+    begun = ledger.begin(restore_id)
+    now = ledger.get(restore_id).state
+    assert (begun is None) == (now is not RestoreState.RESTORING)
+    assert now is state or (state, now) in RESTORE_TRANSITIONS
+    resumed = bring(ledger, state)
+    epoch = ledger.resume(resumed)
+    assert epoch == (2 if (state, RestoreState.PENDING) in RESTORE_TRANSITIONS else 0)
+    assert ledger.get(resumed).state is (RestoreState.PENDING if epoch else state)
+    assert ledger.resume(resumed) == 0
+
+
+def test_nothing_is_assembled_as_long_as_something_is_left(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, ((), ()))
+    do(ledger, restore_id, 0)
+    before = snapshot(ledger, restore_id)
+    assert not ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
+    assert snapshot(ledger, restore_id) == before
+    do(ledger, restore_id, 1, ResourceState.FAILED)
+    assert ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
+    assert not ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
+
+
+def test_the_template_comes_with_the_step_that_made_it(ledger: AnyLedger) -> None:
+    restore_id = bring(ledger, RestoreState.ASSEMBLING)
+    hot = Hot("heat_template_version: '2016-10-14'\n# ü\n", {"p_volume": "physical"}, ("p_image",), 3)
+    assert ledger.move(restore_id, RestoreState.ASSEMBLING, RestoreState.CREATING, hot=hot)
+    assert ledger.move(restore_id, RestoreState.CREATING, RestoreState.COMPLETE)
+    assert ledger.template(restore_id) == hot
+
+
+def test_resume_goes_over_what_is_not_done(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    do(ledger, restore_id, 0, fragments={"a": A})
+    do(ledger, restore_id, 1, ResourceState.FAILED, reason="no")
+    do(ledger, restore_id, 2)
+    claim(ledger, restore_id, 3)
+    do(ledger, restore_id, 4, fragments={"b": B})
+    assert states(ledger, restore_id) == "dofadoskdo"
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
+    ledger.move(restore_id, RestoreState.ASSEMBLING, RestoreState.FAILED, "reason")
+    assert ledger.resume(restore_id) == 2
+    found = ledger.get(restore_id)
+    assert (found.state, found.reason, found.epoch) == (RestoreState.PENDING, "", 2)
+    assert (found.size, found.left, found.failed) == (5, 2, 0)
+    assert states(ledger, restore_id) == "doredopldo"
+    opened = ledger.resources(restore_id)[1]
+    assert (opened.attempts, opened.reason, opened.ended) == (0, "", None)
+    assert claim(ledger, restore_id, 1, "early") == Idle()
+    assert go_on(ledger, restore_id) == [1]
+    assert do(ledger, restore_id, 1, fragments={"c": A}) == [3]
+    again = claim(ledger, restore_id, 3)
+    assert isinstance(again, Claimed)
+    assert (again.attempts, again.epoch) == (1, 2)
+    ledger.settle(restore_id, 3, "t", ResourceState.DONE)
+    assert ledger.get(restore_id).left == 0
+    assert ledger.fragments(restore_id).keys() == {"a", "b", "c"}
+
+
+def test_cancel_stops_what_runs_and_resume_takes_it_up_again(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, ((), (0,), (), (2,), ()))
+    claim(ledger, restore_id, 0, "before")
+    claim(ledger, restore_id, 2, "waits")
+    ledger.wait(restore_id, 2, "waits", LONG, "reason", counts=False)
+    do(ledger, restore_id, 4)
+    assert ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED, "by its user")
+    assert claim(ledger, restore_id, 0, "other") == Idle()
+    with pytest.raises(StaleLeaseError):
+        ledger.settle(restore_id, 0, "before", ResourceState.DONE, fragments={"a": A})
+    # What it has built already must not be forgotten.
+    ledger.note_made(restore_id, 0, "before", "volume", "physical")
+    assert ledger.resume(restore_id) == 2
+    assert states(ledger, restore_id) == "replrepldo"
+    assert go_on(ledger, restore_id) == [0, 2]
+    assert isinstance(claim(ledger, restore_id, 0, "after"), Claimed)
+    assert not ledger.renew(restore_id, 0, "before", LONG)
+    with pytest.raises(StaleLeaseError):
+        ledger.settle(restore_id, 0, "before", ResourceState.DONE)
+    assert ledger.made(restore_id, 0, "volume") == "physical"
+    assert indices(ledger.settle(restore_id, 0, "after", ResourceState.DONE)) == [1]
+    assert do(ledger, restore_id, 2) == [3]
+
+
+def test_a_restore_stopped_with_nothing_left_has_only_its_template_to_make(ledger: AnyLedger) -> None:
+    restore_id = bring(ledger, RestoreState.ASSEMBLING)
+    ledger.move(restore_id, RestoreState.ASSEMBLING, RestoreState.CANCELLED)
+    assert ledger.resume(restore_id) == 2
+    assert go_on(ledger, restore_id) == []
+    assert ledger.get(restore_id).left == 0
+    assert ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
+
+
+def test_events_are_read_on_from_the_last_one_seen(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    seen = ledger.events(restore_id)
+    assert [each.name for each in seen] == ["pending", "checking", "restoring"]
+    assert ledger.events(restore_id, seen[-1].id) == []
+    claim(ledger, restore_id, 0, "mine")
+    (new,) = ledger.events(restore_id, seen[-1].id)
+    assert (new.name, new.index) == ("running", 0)
+    assert new.details == {"attempt": "1", "worker": "worker of mine"}
+    assert abs(new.time - ledger.get(restore_id).created).total_seconds() < 60

@@ -1,0 +1,276 @@
+"""The ledger in memory: what ``ledger.lua`` must do, in plain Python, with a clock of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from restore_worker.entries import Claimed, Event, Held, Idle, NewRestore, Node, Settled
+from restore_worker.errors import LedgerError, StaleLeaseError
+from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreState, may_follow
+from restore_worker.template import Fragment, Hot
+from tests.support.twin_reader import Resource, Restore, TwinReader, time_of
+
+DAY = 86400
+
+
+class LedgerTwin(TwinReader):
+    """The same doors as `restore_worker.ledger.Ledger`; ``clock`` gives seconds since 1970."""
+
+    def __init__(self, clock: Callable[[], float], *, patience: float = 30.0, keep_days: float = 30.0) -> None:
+        super().__init__(clock)
+        self._patience = patience
+        self._keep_days = keep_days
+
+    # The submitter's side
+
+    def record(self, new: NewRestore) -> None:
+        resources: list[Resource] = []
+        for node, children, work in zip(new.nodes, new.children, new.work, strict=True):
+            resource = Resource(node, work, [resources[child] for child in children])
+            for child in resource.children:
+                child.parents.append(resource)
+            resources.append(resource)
+        leaves = _ready_first(resources)
+        restore = Restore(new, resources, leaves, created=self._now(), updated=self._now())
+        self._restores[new.id] = restore
+        self._note(restore, RestoreState.PENDING)
+        self._look_at(restore)
+
+    def resume(self, restore_id: str) -> int:
+        restore = self._find(restore_id)
+        if restore is None or restore.state not in {RestoreState.FAILED, RestoreState.CANCELLED}:
+            return 0
+        restore.expires = float("inf")
+        restore.epoch += 1
+        for each in restore.resources:
+            if each.state is ResourceState.DONE:
+                continue
+            each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
+            each.token, each.ended, each.looks = None, None, 0
+            self._due.pop((restore_id, each.node.index), None)
+        restore.leaves = _ready_first(restore.resources)
+        self._enter(restore, RestoreState.PENDING)
+        self._note(restore, RestoreState.PENDING, reason="resumed")
+        return restore.epoch
+
+    # The workers' side
+
+    def begin(self, restore_id: str) -> list[Node] | None:
+        restore = self._find(restore_id)
+        if restore is None or restore.state not in {RestoreState.CHECKING, RestoreState.RESTORING}:
+            return None
+        if restore.state is RestoreState.CHECKING:
+            self._enter(restore, RestoreState.RESTORING)
+            self._note(restore, RestoreState.RESTORING)
+            if restore.left:
+                del self._due[restore_id, None]
+        ready = [each for each in restore.leaves if each.state is ResourceState.READY]
+        for each in ready:
+            self._look_at(restore, each)
+        return [each.node for each in ready]
+
+    def claim(
+        self, restore_id: str, index: int, token: str, *, lease: float, most_attempts: int, worker: str
+    ) -> Claimed | Held | Settled | Idle:
+        restore = self._find(restore_id)
+        if restore is None:
+            return Idle()
+        resource = restore.resources[index]
+        if resource.settled:
+            return Settled(_still_ready(resource))
+        if restore.state is not RestoreState.RESTORING or resource.state is ResourceState.PLANNED:
+            return Idle()
+        if resource.token != token:
+            if resource.state is not ResourceState.READY and resource.until > self._now():
+                return Held(resource.until - self._now())
+            refused = self._refuse(restore, resource, most_attempts)
+            if refused is not None:
+                return refused
+            self._take(restore, resource, token, lease, worker)
+        new = restore.new
+        return Claimed(
+            resource.attempts, resource.node, resource.work, new.checkpoint, new.bank, new.cloud, restore.epoch
+        )
+
+    def renew(self, restore_id: str, index: int, token: str, lease: float) -> bool:
+        held = self._held(restore_id, index, token)
+        if held is not None:
+            self._hold(*held, lease)
+        return held is not None
+
+    def wait(self, restore_id: str, index: int, token: str, seconds: float, reason: str, *, counts: bool) -> bool:
+        held = self._held(restore_id, index, token)
+        if held is None:
+            return False
+        restore, resource = held
+        if not counts:
+            resource.attempts -= 1
+        resource.state, resource.token, resource.reason = ResourceState.WAITING, None, reason
+        resource.until = self._now() + seconds
+        self._due[restore_id, index] = resource.until + self._patience
+        self._note(restore, ResourceState.WAITING, resource, reason=reason, seconds=seconds)
+        return True
+
+    def settle(
+        self,
+        restore_id: str,
+        index: int,
+        token: str,
+        state: ResourceState,
+        reason: str = "",
+        fragments: Mapping[str, Fragment] | None = None,
+    ) -> Settled:
+        restore = self._find(restore_id)
+        if restore is None:
+            raise StaleLeaseError
+        resource = restore.resources[index]
+        if resource.settled:
+            return Settled(_still_ready(resource))
+        if resource.token != token or restore.state is not RestoreState.RESTORING:
+            raise StaleLeaseError
+        fragments = fragments or {}
+        for original_id in fragments:
+            owner, _ = restore.fragments.get(original_id, (resource.node, None))
+            if owner != resource.node:
+                reason = f"{original_id} was put into the template already, by {_named(owner)}"
+                return self._finish(restore, resource, ResourceState.FAILED, reason)
+        for original_id, fragment in fragments.items():
+            restore.fragments[original_id] = resource.node, fragment
+        return self._finish(restore, resource, state, reason)
+
+    def note_made(self, restore_id: str, index: int, token: str, key: str, physical_id: str) -> None:
+        held = self._held(restore_id, index, token)
+        if held is None:
+            raise StaleLeaseError
+        restore, resource = held
+        if physical_id:
+            if (index, key) not in restore.made:
+                self._note(restore, "made", resource, key=key, physical_id=physical_id)
+            restore.made[index, key] = physical_id
+
+    def move(
+        self, restore_id: str, old: RestoreState, new: RestoreState, reason: str = "", hot: Hot | None = None
+    ) -> bool:
+        if not may_follow(old, new):
+            raise LedgerError(f"no restore goes from {old} to {new}")
+        restore = self._find(restore_id)
+        if restore is None or restore.state is not old or (new is RestoreState.ASSEMBLING and restore.left):
+            return False
+        restore.hot = hot or restore.hot
+        self._enter(restore, new, reason)
+        self._note(restore, new, reason=reason)
+        if new in FINAL_RESTORE_STATES:
+            del self._due[restore_id, None]
+            restore.expires = self._now() + int(self._keep_days * DAY)
+        return True
+
+    # The reconciler's side
+
+    def note_reconciled(self) -> None:
+        self._reconciled = self._now()
+
+    def look(self, restore_id: str, index: int | None, busy: Iterable[str] = ()) -> Node | RestoreState | None:
+        place = restore_id, index
+        if place not in self._due or self._due[place] > self._now():
+            return None
+        restore = self._find(restore_id)
+        resource = None if index is None or restore is None else restore.resources[index]
+        if restore is None or not _moves(restore, resource):
+            del self._due[place]
+            return None
+        looked_at = resource or restore
+        looked_at.looks += 1
+        self._due[place] = self._now() + self._patience * 2 ** min(looked_at.looks, 6)
+        if resource is not None and resource.state is ResourceState.READY and resource.node.queue in busy:
+            return None
+        state = looked_at.state
+        self._note(restore, "resent", resource, reason=f"{state} for too long")
+        return restore.state if resource is None else resource.node
+
+    # What happens inside
+
+    def _refuse(self, restore: Restore, resource: Resource, most_attempts: int) -> Settled | None:
+        if resource.cause is not None:
+            reason = f"needs {_named(resource.cause)}, which was not restored"
+            return self._finish(restore, resource, ResourceState.SKIPPED, reason)
+        if resource.attempts >= most_attempts:
+            last = resource.reason or "the worker that held it vanished each time"
+            reason = f"given up after {resource.attempts} attempts: {last}"
+            return self._finish(restore, resource, ResourceState.FAILED, reason)
+        return None
+
+    def _take(self, restore: Restore, resource: Resource, token: str, lease: float, worker: str) -> None:
+        resource.state, resource.token, resource.worker = ResourceState.RUNNING, token, worker
+        resource.attempts += 1
+        resource.looks = 0
+        if resource.started is None:
+            resource.started = self._now()
+        self._hold(restore, resource, lease)
+        self._note(restore, ResourceState.RUNNING, resource, attempt=resource.attempts, worker=worker)
+
+    def _held(self, restore_id: str, index: int, token: str) -> tuple[Restore, Resource] | None:
+        restore = self._find(restore_id)
+        if restore is None or restore.resources[index].token != token:
+            return None
+        return restore, restore.resources[index]
+
+    def _hold(self, restore: Restore, resource: Resource, lease: float) -> None:
+        resource.until = self._now() + lease
+        self._due[restore.new.id, resource.node.index] = resource.until + 1
+
+    def _look_at(self, restore: Restore, resource: Resource | None = None) -> None:
+        if resource is None:
+            restore.looks = 0
+        self._due[restore.new.id, resource.node.index if resource else None] = self._now() + self._patience
+
+    def _enter(self, restore: Restore, state: RestoreState, reason: str = "") -> None:
+        restore.state, restore.updated, restore.reason = state, self._now(), reason
+        self._look_at(restore)
+
+    def _finish(self, restore: Restore, resource: Resource, state: ResourceState, reason: str) -> Settled:
+        resource.state, resource.reason, resource.ended, resource.token = state, reason, self._now(), None
+        self._due.pop((restore.new.id, resource.node.index), None)
+        self._note(restore, state, resource, reason=reason)
+        if state is ResourceState.FAILED:
+            resource.cause = resource.node
+        for parent in resource.parents:
+            parent.cause = parent.cause or (None if state is ResourceState.DONE else resource.cause)
+        released = [parent for parent in resource.parents if parent.released]
+        for parent in released:
+            parent.state = ResourceState.READY
+            self._look_at(restore, parent)
+        if not restore.left:
+            self._look_at(restore)
+        return Settled([parent.node for parent in released])
+
+    def _note(self, restore: Restore, name: str, resource: Resource | None = None, **details: str | float) -> None:
+        place = f"{len(restore.events) + 1}-0"
+        index = resource.node.index if resource else None
+        told = {key: str(value) for key, value in details.items()}
+        restore.events.append(Event(place, time_of(self._now()), str(name), index, told))
+
+
+def _ready_first(resources: list[Resource]) -> list[Resource]:
+    """Make ready what waits for nothing, at the beginning of an epoch; return it."""
+    leaves = [each for each in resources if each.state is ResourceState.PLANNED and each.released]
+    for each in leaves:
+        each.state = ResourceState.READY
+    return leaves
+
+
+def _moves(restore: Restore, resource: Resource | None) -> bool:
+    """Say whether a message may be due: nobody else will send the next one."""
+    if restore.state in FINAL_RESTORE_STATES:
+        return False
+    if resource is None:
+        return restore.state is not RestoreState.RESTORING or not restore.left
+    open_now = not resource.settled and resource.state is not ResourceState.PLANNED
+    return open_now and restore.state is RestoreState.RESTORING
+
+
+def _still_ready(resource: Resource) -> list[Node]:
+    return [parent.node for parent in resource.parents if parent.state is ResourceState.READY]
+
+
+def _named(node: Node) -> str:
+    return f"{node.type} {node.name} ({node.id})" if node.name else f"{node.type} ({node.id})"

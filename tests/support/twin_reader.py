@@ -1,0 +1,157 @@
+"""What the ledger in memory holds, and how it is read: the doors of `restore_worker.ledger_reader`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from restore_worker.entries import Event, NewRestore, Node, ResourceProgress, RestoreRecord
+from restore_worker.errors import UnknownRestoreError
+from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
+from restore_worker.template import Fragment, Hot
+
+
+@dataclass(eq=False)
+class Resource:
+    node: Node
+    work: str
+    children: list[Resource]
+    parents: list[Resource] = field(default_factory=list)
+    state: ResourceState = ResourceState.PLANNED
+    # The first thing it needs that failed.
+    cause: Node | None = None
+    attempts: int = 0
+    reason: str = ""
+    worker: str = ""
+    token: str | None = None
+    # End of the lease or of the wait.
+    until: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    looks: int = 0
+
+    @property
+    def settled(self) -> bool:
+        return self.state in SETTLED_RESOURCE_STATES
+
+    @property
+    def released(self) -> bool:
+        return all(child.settled for child in self.children)
+
+
+@dataclass(eq=False)
+class Restore:
+    new: NewRestore
+    resources: list[Resource]
+    # What could start at the beginning of this epoch.
+    leaves: list[Resource]
+    created: float
+    updated: float
+    state: RestoreState = RestoreState.PENDING
+    reason: str = ""
+    epoch: int = 1
+    hot: Hot | None = None
+    fragments: dict[str, tuple[Node, Fragment]] = field(default_factory=dict)
+    made: dict[tuple[int, str], str] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    looks: int = 0
+    expires: float = float("inf")
+
+    @property
+    def left(self) -> int:
+        return sum(not each.settled for each in self.resources)
+
+
+class TwinReader:
+    """The same doors as `restore_worker.ledger_reader.LedgerReader`; ``clock`` gives seconds since 1970."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._now = clock
+        self._restores: dict[str, Restore] = {}
+        # When to look at a resource, or at a restore itself (None).
+        self._due: dict[tuple[str, int | None], float] = {}
+        self._reconciled: float | None = None
+
+    def get(self, restore_id: str) -> RestoreRecord:
+        restore = self._find(restore_id)
+        if restore is None:
+            raise UnknownRestoreError
+        new = restore.new
+        return RestoreRecord(
+            id=restore_id,
+            checkpoint=new.checkpoint,
+            plan=new.plan,
+            bank=new.bank,
+            cloud=new.cloud,
+            description=new.description,
+            state=restore.state,
+            reason=restore.reason,
+            created=time_of(restore.created),
+            updated=time_of(restore.updated),
+            epoch=restore.epoch,
+            size=len(restore.resources),
+            left=restore.left,
+            failed=sum(each.settled and each.state is not ResourceState.DONE for each in restore.resources),
+            types=tuple(sorted({node.type for node in new.nodes})),
+        )
+
+    def restores(self) -> Iterator[RestoreRecord]:
+        newest_first = sorted(self._restores, key=lambda each: (self._restores[each].created, each), reverse=True)
+        return (self.get(each) for each in newest_first if self._find(each))
+
+    def resources(self, restore_id: str) -> list[ResourceProgress]:
+        restore = self._find(restore_id)
+        return [
+            ResourceProgress(
+                each.node,
+                each.state,
+                each.attempts,
+                each.reason,
+                each.worker,
+                None if each.started is None else time_of(each.started),
+                None if each.ended is None else time_of(each.ended),
+            )
+            for each in (restore.resources if restore else ())
+        ]
+
+    def template(self, restore_id: str) -> Hot | None:
+        restore = self._find(restore_id)
+        return restore.hot if restore else None
+
+    def findings(self, restore_id: str) -> str:
+        restore = self._find(restore_id)
+        return restore.new.findings if restore else "[]"
+
+    def events(self, restore_id: str, after: str = "0-0", wait: float | None = None) -> list[Event]:  # noqa: ARG002 - nobody writes meanwhile
+        restore = self._find(restore_id)
+        return restore.events[int(after.split("-", maxsplit=1)[0]) :] if restore else []
+
+    def made(self, restore_id: str, index: int, key: str) -> str | None:
+        restore = self._find(restore_id)
+        return restore.made.get((index, key)) if restore else None
+
+    def fragment(self, restore_id: str, original_id: str) -> Fragment | None:
+        restore = self._find(restore_id)
+        found = restore.fragments.get(original_id) if restore else None
+        return found[1] if found else None
+
+    def fragments(self, restore_id: str) -> dict[str, Fragment]:
+        restore = self._find(restore_id)
+        found = restore.fragments if restore else {}
+        return {original_id: fragment for original_id, (_, fragment) in found.items()}
+
+    def unreconciled_seconds(self) -> float | None:
+        return None if self._reconciled is None else self._now() - self._reconciled
+
+    def overdue(self, limit: int = 1000) -> list[tuple[str, int | None]]:
+        due = [place for place, when in self._due.items() if when <= self._now()]
+        return sorted(due, key=self._due.__getitem__)[:limit]
+
+    def _find(self, restore_id: str) -> Restore | None:
+        restore = self._restores.get(restore_id)
+        return restore if restore is not None and restore.expires > self._now() else None
+
+
+def time_of(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
