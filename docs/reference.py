@@ -19,8 +19,10 @@ def not_in_the_bank() -> str:
     lines = [
         "# Not in the bank",
         "",
-        "Karbor did not save everything. What follows no restore can bring back as it was, by type and field; "
-        "`restore-worker plan` lists the same as findings, besides those of the single resources.",
+        (
+            "Karbor did not save everything. What follows no restore can bring back as it was, by type and field; "
+            "`restore-worker plan` lists the same as findings, besides those of the single resources."
+        ),
     ]
     for resource_type in installed().types:
         plugin = installed().get(resource_type)
@@ -34,7 +36,7 @@ def descriptions(model: type[BaseModel]) -> dict[str, str]:
     """Return what a model's docstring says of its fields, in lines such as ``name: what it is``."""
     doc = re.sub(r"\n +", " ", inspect.getdoc(model) or "")
     found = dict(re.findall(r"^(\w+): (.+)$", doc, re.MULTILINE))
-    return {name: found[name] for name in model.model_fields}
+    return {name: found[name].removesuffix(".") for name in model.model_fields}
 
 
 def parameters() -> str:
@@ -42,10 +44,12 @@ def parameters() -> str:
     lines = [
         "# Restore parameters",
         "",
-        "What a user may set, for all resources of a type or for one of them: "
-        "`--parameter 'TYPE.NAME=VALUE'` or `--parameter 'TYPE#ID.NAME=VALUE'`; in Python "
-        '`parameters={"TYPE": {"NAME": VALUE}, "TYPE#ID": {...}}`. Those of one resource override those of its '
-        "type. The names are Karbor's where Karbor had them.",
+        (
+            "What a user may set, for all resources of a type or for one of them: "
+            "`--parameter 'TYPE.NAME=VALUE'` or `--parameter 'TYPE#ID.NAME=VALUE'`; in Python "
+            '`parameters={"TYPE": {"NAME": VALUE}, "TYPE#ID": {...}}`. Those of one resource override those of its '
+            "type. The names are Karbor's where Karbor had them."
+        ),
     ]
     for resource_type in installed().types:
         plugin = installed().get(resource_type)

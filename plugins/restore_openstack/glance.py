@@ -73,9 +73,7 @@ def _upload(context: Context, original_id: str, name: str, metadata: ImageMetada
         tags=_tags(context, original_id),
     ).create(glance)
     try:
-        # An empty chunk would end a chunked HTTP body; Karbor under Python 3 could save one.
-        chunks = (chunk for chunk in context.read_data() if chunk)
-        exceptions.raise_from_response(image.upload(glance, data=chunks))
+        exceptions.raise_from_response(image.upload(glance, data=context.read_data()))
         _compare(image.fetch(glance), metadata)
     except BaseException:
         glance.delete_image(image.id, ignore_missing=True)

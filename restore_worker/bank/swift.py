@@ -152,7 +152,10 @@ def open_swift(container: str, cloud: str | None) -> SwiftBank:
 
 def _stat(response: requests.Response) -> Stat:
     mark = response.headers.get("X-Object-Meta-Serialized")
-    return Stat(int(response.headers["Content-Length"]), None if mark is None else mark == "True")
+    size = response.headers.get("Content-Length")
+    if size is None:
+        raise BankError(f"the answer of {response.url} does not tell its length: something on the way changes it")
+    return Stat(int(size), None if mark is None else mark == "True")
 
 
 @contextmanager

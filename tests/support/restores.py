@@ -1,17 +1,22 @@
-"""Restores as they are written into a ledger, without a checkpoint behind them."""
+"""Restores in a ledger without a checkpoint behind them, and short ways to work on them."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, NewRestore, Node
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Claimed, Held, Idle, NewRestore, Node, Settled
 from restore_worker.ledger import Ledger
-from restore_worker.states import RestoreState
+from restore_worker.states import ResourceState, RestoreState
 from tests.support.ledger_twin import LedgerTwin
 
 AnyLedger = Ledger | LedgerTwin
 
+LONG = 1000.0
+# A lease that has ended as soon as it is given.
+DEAD = -10.0
 # A diamond on a stalk, and one resource that stands alone: what each depends on.
 DIAMOND = ((), (0,), (0,), (1, 2), ())
 
@@ -58,3 +63,55 @@ def go_on(ledger: AnyLedger, restore_id: str) -> list[int]:
     ready = ledger.begin(restore_id)
     assert ready is not None
     return [each.index for each in ready]
+
+
+@dataclass
+class Ledgers:
+    """Makes ledgers of one kind, and lets time pass for them."""
+
+    make: Callable[..., AnyLedger]
+    sleep: Callable[[float], None]
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        for _ in range(1000):
+            if condition():
+                return
+            self.sleep(0.01)
+        raise AssertionError(f"not within 10 s: {what}")
+
+
+def claim(
+    ledger: AnyLedger, restore_id: str, index: int, token: str = "t", lease: float = LONG, most: int = 3
+) -> Claimed | Held | Settled | Idle:
+    """Take a resource up."""
+    return ledger.claim(restore_id, index, token, lease=lease, most_attempts=most, worker=f"worker of {token}")
+
+
+def do(
+    ledger: AnyLedger, restore_id: str, index: int, state: ResourceState = ResourceState.DONE, **more: Any
+) -> list[int]:
+    """Claim and settle; the indices of what was released."""
+    assert isinstance(claim(ledger, restore_id, index, f"token of {index}"), Claimed)
+    return indices(ledger.settle(restore_id, index, f"token of {index}", state, **more))
+
+
+def indices(settled: object) -> list[int]:
+    """Return which resources a settled one has released."""
+    assert isinstance(settled, Settled)
+    return [each.index for each in settled.released]
+
+
+def states(ledger: AnyLedger, restore_id: str) -> str:
+    """Return the states of the resources by their first letters."""
+    return "".join(each.state[:2] for each in ledger.resources(restore_id))
+
+
+def snapshot(ledger: AnyLedger, restore_id: str) -> Any:
+    """Return all that can be seen of a restore."""
+    resources, events = ledger.resources(restore_id), ledger.events(restore_id)
+    return ledger.get(restore_id), resources, events, ledger.fragments(restore_id), ledger.overdue()
+
+
+def told(ledger: AnyLedger, restore_id: str) -> list[tuple[str, int | None, dict[str, str]]]:
+    """Return what happened, without the times."""
+    return [(each.name, each.index, dict(each.details)) for each in ledger.events(restore_id)]

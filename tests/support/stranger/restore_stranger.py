@@ -1,6 +1,6 @@
 """A stranger's plugin, found by its entry point when this folder is on the path: its resources do what they are told.
 
-What runs is appended to the file that STRANGER_LOG names, a line a call.
+What runs is appended to the file that STRANGER_LOG names, a line a call; without it, each call is the first one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
 
 def _log(line: str) -> bool:
     """Append a line to the log; return whether it was not there before."""
-    path = os.environ["STRANGER_LOG"]
+    path = os.environ.get("STRANGER_LOG")
+    if path is None:
+        return True
     with open(path, "a+", encoding="ascii") as log:
         log.seek(0)
         known = f"{line}\n" in log.readlines()

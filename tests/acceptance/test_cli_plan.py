@@ -1,0 +1,327 @@
+"""`restore-worker plan`, as a person types it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from restore_worker import restore
+from tests.support import banks, nodes, processes
+from tests.support.sample_banks import SAMPLES, WEBAPP
+
+WEB_1 = "fc688078-ce46-423f-a950-6a47b397c96d"
+WEB_UPLOADS = "0a0ec013-db8c-4a3d-8c98-a6a91d92ff8a"
+IMAGE = "fa764c51-96c8-4dd2-a403-2f9e7b7eaa06"
+NO_PLUGIN = {"OS::Manila::Share", "OS::Trove::Instance", "OS::Kubernetes::Pod"}
+
+
+@pytest.fixture
+def plan(cli):
+    """Give a function that plans a restore from the bank of the web application."""
+
+    def call(*options, checkpoint="latest", bank=WEBAPP, **choices):
+        return cli("plan", checkpoint, "--bank", str(bank), *options, **choices)
+
+    return call
+
+
+@pytest.fixture
+def bank(tmp_path):
+    """Give a bank with one volume of an id with dots and a name that is no plain text."""
+    banks.write(banks.BankCheckpoint(nodes=(nodes.volume("vol.v1", "Früh\x1b[2J"),)), tmp_path / "bank" / "karbor")
+    return tmp_path / "bank"
+
+
+def read(done):
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return json.loads(done.stdout)
+
+
+def test_people_see_what_would_be_done(plan):
+    done = plan()
+    assert (done.returncode, done.stderr) == (0, "")
+    checkpoint, order, findings, template = done.stdout.split("\n\n")
+    assert checkpoint.startswith("Checkpoint 3d60acf8-b132-4930-bc5b-90294204e9f6 of plan webapp-nightly, made 2020-03-05T")
+    rows = [line.split() for line in order.splitlines()]
+    assert rows[0] == ["Order", "of", "the", "restore", "(10):"]
+    assert ["OS::Nova::Server", "web-1", WEB_1, "by", "Heat"] in rows
+    assert ["OS::Glance::Image", "ubuntu-18.04-web", IMAGE, "built", "before", "the", "stack"] in rows
+    assert findings.startswith("What comes back differently or not at all (")
+    assert "\n  OS::Nova::Server\n" in findings
+    assert findings.count("user_data: ") == 1
+    assert template.startswith("Template: ")
+    assert f"\n  p_image_{IMAGE}" in template
+
+
+def test_programs_get_one_object(plan):
+    found = read(plan("-f", "json"))
+    assert list(found) == ["checkpoint", "resources", "findings", "problems", "template"]
+    assert found["checkpoint"]["plan"]["name"] == "webapp-nightly"
+    assert found["problems"] == []
+    rendering = restore.plan("latest", bank=WEBAPP)
+    assert found["template"] == {
+        "resources": rendering.hot.resources,
+        "bytes": len(rendering.hot.text.encode()),
+        "open_parameters": list(rendering.hot.open_parameters),
+    }
+    keys = [f"{each['type']}#{each['id']}" for each in found["resources"]]
+    for place, each in enumerate(found["resources"]):
+        assert set(each["depends_on"]) <= set(keys[:place])
+    assert found["resources"][keys.index(f"OS::Nova::Server#{WEB_1}")]["produces"] == "resource"
+    assert {"type": "OS::Nova::Server", "id": WEB_1, "name": "web-1", "field": "key_name"}.items() <= next(
+        each for each in found["findings"] if each["id"] == WEB_1 and each["field"] == "key_name"
+    ).items()
+
+
+def test_one_section_alone(plan):
+    assert read(plan("-f", "json", "-c", "problems")) == {"problems": []}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_every_sample_is_planned_or_refused_with_the_reason(cli, sample, tmp_path):
+    file = tmp_path / "app.yaml"
+    done = cli("plan", sample.checkpoint, "--bank", str(sample.bank), "-f", "json", "--output", str(file))
+    found = json.loads(done.stdout)
+    unknown = {
+        resource_type: count for resource_type, count in sample.expected["types"].items() if resource_type in NO_PLUGIN
+    }
+    assert len(found["problems"]) == sum(unknown.values())
+    for problem in found["problems"]:
+        assert problem["type"] in unknown
+        assert problem["id"]
+        assert "no plugin" in problem["message"]
+    assert done.returncode == (1 if unknown else 0)
+    # A volume with bytes in the bank is built before the stack: alone it leaves nothing for Heat.
+    assert file.exists() == (found["template"] is not None)
+    assert found["template"] is None or not unknown
+    assert len(found["resources"]) == sample.expected["nodes"] - sum(unknown.values())
+
+
+def test_a_problem_names_type_and_resource_to_people(cli):
+    done = cli("plan", "latest", "--bank", "tests/banks/other-plugins")
+    assert done.returncode == 1
+    assert "\n  OS::Kubernetes::Pod 'default:mysql-0' (e1934c3c-64b8-5c3b-a4e9-abb42969d412): no plugin" in done.stdout
+    assert done.stderr == "checkpoint d4555762-08fa-4e49-aa37-9c1e604cfeb1 cannot be restored so (problems: 1)\n"
+
+
+# The template
+
+
+def test_the_file_has_the_bytes_of_the_template(plan, tmp_path):
+    file = tmp_path / "app.yaml"
+    done = plan("--output", str(file))
+    hot = restore.plan("latest", bank=WEBAPP).hot
+    assert file.read_bytes() == hot.text.encode()
+    assert f"template: {file}\n" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {"app.yaml", "app.env.yaml"}
+
+
+def test_known_values_are_beside_the_template(plan, tmp_path):
+    file = tmp_path / "app.yaml"
+    done = plan("--output", str(file), "--resource", WEB_1, "--parameter", "OS::Neutron::Network.networks=existing")
+    environment = tmp_path / "app.env.yaml"
+    assert str(environment) in done.stderr
+    values = yaml.safe_load(environment.read_text())["parameters"]
+    assert values
+    assert set(values) <= set(yaml.safe_load(file.read_text())["parameters"])
+
+
+def test_only_the_template_goes_to_stdout(tmp_path):
+    done = subprocess.run(
+        processes.restore_worker("plan", "latest", "--bank", str(WEBAPP), "--output", "-"),
+        capture_output=True, check=True, cwd=tmp_path,
+    )
+    assert done.stdout == restore.plan("latest", bank=WEBAPP).hot.text.encode()
+    assert done.stderr.startswith(b"Checkpoint 3d60acf8-")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_plan_leaves_the_old_file(cli, tmp_path):
+    file = tmp_path / "app.yaml"
+    file.write_text("old")
+    assert cli("plan", "latest", "--bank", "tests/banks/other-plugins", "--output", str(file)).returncode == 1
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_link_and_a_device_stay_what_they_are(plan, tmp_path):
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link.yaml"
+    link.symlink_to("there/app.yaml")
+    assert plan("--output", str(link)).returncode == 0
+    assert link.is_symlink()
+    assert (tmp_path / "there" / "app.yaml").read_text().startswith("heat_template_version")
+    assert plan("--output", "/dev/null").returncode == 0
+    assert not os.path.isfile("/dev/null")  # noqa: PTH113 - shorter
+
+
+@pytest.mark.parametrize("file", ["no/such/app.yaml", "."])
+def test_a_place_where_no_file_can_be_is_wrong_usage(plan, file):
+    done = plan("--output", file)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "argument --output: " in done.stderr
+
+
+def test_nothing_for_heat_to_build(plan, tmp_path):
+    done = plan("--resource", IMAGE, "--output", str(tmp_path / "app.yaml"))
+    assert done.returncode == 0
+    assert "No template: there is nothing for Heat to build." in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is asked for
+
+
+def test_a_part_comes_with_what_it_needs(plan):
+    names = [each["name"] for each in read(plan("-f", "json", "--resource", f"OS::Nova::Server#{WEB_1}",
+                                                "--parameter", "OS::Neutron::Network.networks=new"))["resources"]]
+    assert sorted(names) == ["Network Topology", "ubuntu-18.04-web", "web-1", "web-uploads"]
+
+
+def test_an_unknown_resource_is_answered_with_the_types_there_are(plan):
+    done = plan("--resource", "OS::Nova::Srever")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no resource 'OS::Nova::Srever'" in done.stderr
+    assert "OS::Nova::Server" in done.stderr
+
+
+def test_parameters_of_types_and_of_resources(plan, tmp_path):
+    file = tmp_path / "app.yaml"
+    done = plan(
+        *("--output", str(file)),
+        *("--parameter", "OS::Cinder::Volume.restore_description=moved = away"),
+        *("--parameter", f"OS::Cinder::Volume#{WEB_UPLOADS}.restore_name=a.b=c"),
+        *("--parameter", f"OS::Cinder::Volume#{WEB_UPLOADS}.restore_size=20"),
+    )
+    assert done.returncode == 0
+    resources = yaml.safe_load(file.read_text())["resources"]
+    descriptions = {each["properties"].get("description") for name, each in resources.items() if name.startswith("volume_")}
+    assert descriptions - {None} == {"moved = away"}
+    # A size of its own is what Heat would ignore: that one is built before the stack.
+    assert f"p_volume_{WEB_UPLOADS}" in yaml.safe_load(file.read_text())["parameters"]
+
+
+def test_an_id_may_hold_dots(plan, bank, tmp_path):
+    file = tmp_path / "app.yaml"
+    name = "OS::Cinder::Volume#vol.v1.restore_name=new.name=x"
+    assert plan("--parameter", name, "--output", str(file), bank=bank).returncode == 0
+    assert yaml.safe_load(file.read_text())["resources"]["volume_vol.v1"]["properties"]["name"] == "new.name=x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["OS::Nova::Server", "restore_name=x", "OS::Nova::Server.restore_name", "=x", ".name=x", "#id.name=x", "T#.name=x",
+     "OS::Nova::Server#a/b.name=x", "OS::Nova::Server.9=x", "OS::Nova::Server#a#b.name=x", "OS Nova.name=x", ""],
+)
+def test_a_malformed_parameter_is_wrong_usage(plan, text):
+    done = plan("--parameter", text)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{text!r} is not TYPE.NAME=VALUE or TYPE#ID.NAME=VALUE, such as OS::Nova::Server." in done.stderr
+
+
+def test_a_parameter_given_twice_is_wrong_usage(plan):
+    done = plan("--parameter", "OS::Nova::Server.restore_name=a", "--parameter", "OS::Nova::Server.restore_name=b")
+    assert done.returncode == 2
+    assert "OS::Nova::Server.restore_name is given twice" in done.stderr
+
+
+def test_an_unknown_parameter_is_a_problem_that_tells_the_known_ones(plan):
+    done = plan("--parameter", "OS::Nova::Server.restore_flavour=m1.small", "-f", "json")
+    [problem] = json.loads(done.stdout)["problems"]
+    assert done.returncode == 1
+    assert problem["field"] == "parameter restore_flavour"
+    assert "restore_flavor_id" in problem["message"]
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Give the bank of the web application with one bit of its image turned."""
+    bank = tmp_path / "damaged"
+    shutil.copytree(WEBAPP, bank)
+    [chunk] = bank.glob(f"karbor/checkpoints/*/resource-data/{IMAGE}/data_2")
+    data = bytearray(chunk.read_bytes())
+    data[100] ^= 1
+    chunk.write_bytes(data)
+    return bank
+
+
+def test_the_bytes_are_compared_unless_that_is_not_wanted(plan, damaged):
+    done = plan("-f", "json", bank=damaged)
+    [problem] = json.loads(done.stdout)["problems"]
+    assert done.returncode == 1
+    assert problem["id"] == IMAGE
+    assert plan("--no-verify", bank=damaged).returncode == 0
+
+
+# The cloud
+
+
+def test_a_cloud_is_only_looked_up_by_name(plan, tmp_path):
+    clouds = tmp_path / "clouds.yaml"
+    clouds.write_text("clouds:\n  target:\n    auth: {auth_url: 'http://127.0.0.1:1/', username: u, password: secret}\n")
+    env = {"OS_CLIENT_CONFIG_FILE": str(clouds)}
+    assert plan("--cloud", "target", env=env).returncode == 0
+    done = plan("--cloud", "tarmac", env=env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "clouds.yaml has no cloud 'tarmac', it names target\n"
+    clouds.write_text("clouds: 5\n")
+    assert plan("--cloud", "target", env=env).stderr.startswith("clouds.yaml cannot be read: ")
+    assert "it names none at all" in plan("--cloud", "target").stderr
+
+
+def test_the_environment_s_cloud_does_not_matter_to_a_plan(plan):
+    assert plan(env={"OS_CLOUD": "elsewhere"}).returncode == 0
+
+
+# How it behaves in a terminal
+
+
+def test_neither_help_nor_a_plan_loads_what_it_does_not_need():
+    code = (
+        "import sys; from restore_worker.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*(set(sys.modules) & {'celery', 'kombu', 'redis', 'openstack', 's3fs', 'botocore'}), file=sys.stderr)"
+    )
+    for arguments in (["plan", "--help"], ["plan", "latest", "--bank", str(WEBAPP)]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        assert done.stdout
+        assert done.stderr == "\n"
+
+
+def test_every_command_of_restores_has_help_with_an_example(cli):
+    for command in ("checkpoint list", "checkpoint show", "plan", "submit", "list", "show", "watch", "resume", "cancel",
+                    "template"):
+        done = cli(*command.split(), "--help")
+        assert done.returncode == 0
+        assert f"\nExample:\n  restore-worker {command}" in done.stdout
+
+
+def test_it_works_in_any_directory_and_encoding(bank, tmp_path):
+    done = subprocess.run(
+        processes.restore_worker("plan", "latest", "--bank", "bank"),
+        cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True, text=True, check=True,
+    )
+    assert r"Fr\xfch\x1b[2J" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        processes.restore_worker("plan", "latest", "--bank", str(WEBAPP)),
+        stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_traceback_only_for_those_who_ask(plan, cli):
+    assert "Traceback" not in plan(checkpoint="none").stderr
+    assert "CheckpointError" in cli("--debug", "plan", "none", "--bank", str(WEBAPP)).stderr

@@ -1,0 +1,173 @@
+"""What the ledger makes of a real server: keys, their life, threads, lost connections."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from restore_worker import settings
+from restore_worker.entries import Claimed, Held
+from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
+from restore_worker.lease import LeaseKeeper
+from restore_worker.ledger import Ledger, connect
+from restore_worker.states import ResourceState, RestoreState
+from restore_worker.template import HeatResource
+from tests.support.processes import wait_until
+from tests.support.restores import LONG, begin, claim, do, record
+
+SHARED = {"restores", "restores:due", "restores:reconciled"}
+SECOND = 1 / 86400
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return redis.Redis.from_url(redis_url, decode_responses=True)
+
+
+@pytest.fixture
+def ledger(client: redis.Redis) -> Ledger:
+    return Ledger(client)
+
+
+def fill(ledger: Ledger) -> str:
+    """Return a restore that has something under each of its keys."""
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0)
+    ledger.note_made(restore_id, 0, "t", "volume", "physical")
+    ledger.settle(restore_id, 0, "t", ResourceState.DONE, fragments={"a": HeatResource("Type::A", {})})
+    claim(ledger, restore_id, 1)
+    ledger.note_reconciled()
+    return restore_id
+
+
+def own_keys(client: redis.Redis, restore_id: str) -> set[str]:
+    return {key for key in client.scan_iter() if restore_id in key}
+
+
+def test_all_keys_of_a_restore_share_one_hash_tag(client: redis.Redis, ledger: Ledger) -> None:
+    restore_id = fill(ledger)
+    keys = set(client.scan_iter()) - SHARED
+    names = "record progress parents nodes work fragments owners made events".split()
+    assert {key for key in keys if not key.startswith("_kombu")} == {
+        f"restore:{{{restore_id}}}:{name}" for name in names
+    }
+    assert len({client.execute_command("CLUSTER", "KEYSLOT", key) for key in own_keys(client, restore_id)}) == 1
+
+
+@pytest.mark.parametrize("state", [RestoreState.CANCELLED, RestoreState.FAILED, RestoreState.COMPLETE])
+def test_a_restore_is_forgotten_some_time_after_its_end(client: redis.Redis, state: RestoreState) -> None:
+    ledger = Ledger(client, keep_days=SECOND)
+    if state is RestoreState.CANCELLED:
+        restore_id = fill(ledger)
+        ledger.move(restore_id, RestoreState.RESTORING, state)
+    else:
+        restore_id = begin(ledger, ((),))
+        do(ledger, restore_id, 0, fragments={"a": HeatResource("Type::A", {})})
+        ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
+        ledger.move(restore_id, RestoreState.ASSEMBLING, state)
+    kept = record(ledger)
+    wait_until(lambda: not own_keys(client, restore_id), "all its keys are gone", 10)
+    with pytest.raises(UnknownRestoreError):
+        ledger.get(restore_id)
+    assert [each.id for each in ledger.restores()] == [kept]
+    assert client.zrange("restores", 0, -1) == [kept]
+    for place in ledger.overdue():
+        ledger.look(*place)
+    assert own_keys(client, restore_id) == set()
+
+
+def test_what_a_stopped_restore_still_notes_is_forgotten_with_it(client: redis.Redis) -> None:
+    ledger = Ledger(client, keep_days=1)
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, "first")
+    claim(ledger, restore_id, 4, "second")
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    ledger.note_made(restore_id, 0, "first", "volume", "physical")
+    ledger.wait(restore_id, 0, "first", 1.0, "reason", counts=True)
+    ledger.renew(restore_id, 4, "second", LONG)
+    assert all(0 < client.ttl(key) <= 86400 for key in own_keys(client, restore_id))
+
+
+def test_a_resumed_restore_stays(client: redis.Redis) -> None:
+    ledger = Ledger(client, keep_days=1)
+    restore_id = fill(ledger)
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    assert {client.ttl(key) > 0 for key in own_keys(client, restore_id)} == {True}
+    ledger.resume(restore_id)
+    assert {client.ttl(key) for key in own_keys(client, restore_id)} == {-1}
+
+
+def test_of_many_workers_one_gets_the_resource_and_one_settles_it(ledger: Ledger) -> None:
+    restore_id = begin(ledger, ((), (0,)))
+    ready = threading.Barrier(8)
+
+    def work(number: int) -> tuple[type, int]:
+        ready.wait(10)
+        claimed = claim(ledger, restore_id, 0, str(number))
+        ready.wait(10)
+        try:
+            return type(claimed), len(ledger.settle(restore_id, 0, str(number), ResourceState.DONE).released)
+        except LedgerError:
+            return type(claimed), 0
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(work, range(8)))
+    assert sorted(each[0].__name__ for each in answers) == ["Claimed"] + 7 * ["Held"]
+    assert (Claimed, 1) in answers
+    assert [each.name for each in ledger.events(restore_id)].count("done") == 1
+
+
+def test_who_waits_for_events_gets_them_when_they_happen(ledger: Ledger) -> None:
+    restore_id = begin(ledger)
+    last = ledger.events(restore_id)[-1].id
+    before = time.monotonic()
+    assert ledger.events(restore_id, last, wait=0.2) == []
+    assert time.monotonic() - before >= 0.19
+    timer = threading.Timer(0.1, do, (ledger, restore_id, 0))
+    timer.start()
+    (event,) = ledger.events(restore_id, last, wait=30)
+    assert (event.name, event.index) == ("running", 0)
+    timer.join()
+
+
+def test_a_lease_is_kept_while_its_task_runs_and_ends_after_it(ledger: Ledger) -> None:
+    restore_id = begin(ledger)
+    keeper = LeaseKeeper(ledger, 0.6)
+    for index in (0, 4):
+        claim(ledger, restore_id, index, "mine", lease=0.6)
+    until = time.monotonic() + 2
+    with keeper.holding(restore_id, 0, "mine"):
+        with keeper.holding(restore_id, 4, "mine"):
+            while time.monotonic() < until:
+                assert all(isinstance(claim(ledger, restore_id, index, "other"), Held) for index in (0, 4))
+        wait_until(lambda: isinstance(claim(ledger, restore_id, 4, "other"), Claimed), "the lease ends", 10)
+        assert isinstance(claim(ledger, restore_id, 0, "other"), Held)
+
+
+def test_the_environment_names_the_server(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORE_KEEP_DAYS", "2")
+    monkeypatch.setenv("RESTORE_LEASE_SECONDS", "1")
+    ledger = connect(settings.load())
+    restore_id = record(ledger)
+    assert Ledger(redis.Redis.from_url(redis_url, decode_responses=True)).get(restore_id).id == restore_id
+    wait_until(ledger.overdue, "what was sent is overdue after the life of a lease", 10)
+    ledger.move(restore_id, RestoreState.PENDING, RestoreState.CANCELLED)
+    assert 86400 < redis.Redis.from_url(redis_url).ttl(f"restore:{{{restore_id}}}:record") <= 2 * 86400
+
+
+def test_a_server_that_does_not_answer_may_do_so_later() -> None:
+    ledger = Ledger(redis.Redis(host="127.0.0.1", port=1, decode_responses=True))
+    for call in (lambda: ledger.get("any"), lambda: ledger.begin("any"), lambda: record(ledger)):
+        with pytest.raises(LedgerUnavailableError, match="Redis does not answer"):
+            call()
+
+
+def test_a_server_that_refuses_is_an_error_of_its_own(client: redis.Redis, ledger: Ledger) -> None:
+    client.set("restore:{any}:record", "no hash")
+    with pytest.raises(LedgerError, match="Redis refused") as caught:
+        ledger.get("any")
+    assert not isinstance(caught.value, LedgerUnavailableError)
