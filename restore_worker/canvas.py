@@ -13,15 +13,17 @@ and ``group_index``, and that a chord's parts are counted by task id.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from celery import chain
 
-from restore_worker.entries import QUEUE, Node
+from restore_worker.entries import Node
 
 if TYPE_CHECKING:
     from celery import Celery
     from celery.canvas import Signature
+    from kombu import Producer
 
 # Names on the wire: workers of several versions may share a broker, so these are never changed.
 PREFLIGHT = "restore_worker.preflight"
@@ -46,40 +48,44 @@ def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Nod
     nodes = list(nodes)
     if not nodes:
         return
-    body = _body(app, restore_id, epoch)
-    with app.producer_pool.acquire(block=True) as producer, producer.batch():
+    body = _body(app, restore_id)
+    group_id = _group_id(restore_id, epoch)
+    with app.producer_pool.acquire(block=True) as producer, _batch(producer, len(nodes)):
         for node in nodes:
             app.send_task(
                 RESTORE_RESOURCE,
                 (restore_id, node.index),
-                task_id=f"{restore_id}.{epoch}.{node.index}",
-                group_id=_group_id(restore_id, epoch),
+                task_id=f"{group_id}.{node.index}",
+                group_id=group_id,
                 group_index=node.index,
                 chord=body,
-                root_id=body.id,
+                root_id=group_id,
                 queue=node.queue,
                 # Flower labels tasks by name only.
                 shadow=f"restore {node.type} {node.name or node.id}"[:120],
                 ignore_result=True,
                 producer=producer,
+                # Nobody asks a task for what it sent.
+                add_to_parent=False,
             )
 
 
-def send_body(app: Celery, restore_id: str, epoch: int) -> None:
+def send_body(app: Celery, restore_id: str) -> None:
     """Send the chord's body itself: there was nothing to wait for, or the last part's return was lost."""
-    _body(app, restore_id, epoch).apply_async()
+    _body(app, restore_id).apply_async()
+
+
+def _batch(producer: Producer, messages: int) -> AbstractContextManager[object]:
+    """Return what sends many messages at once; a few go faster without, and are sent again if that fails."""
+    return producer.batch() if messages > 2 else nullcontext()
 
 
 def _group_id(restore_id: str, epoch: int) -> str:
     return f"{restore_id}.{epoch}"
 
 
-def _body(app: Celery, restore_id: str, epoch: int) -> Signature:
-    assemble, create_stack = (
-        app.signature(name, args=(restore_id,), immutable=True, options={"queue": QUEUE, "ignore_result": True})
-        for name in (ASSEMBLE, CREATE_STACK)
+def _body(app: Celery, restore_id: str) -> Signature:
+    # In every message of the chord, hence no more than it takes: queue and the rest are the tasks' defaults.
+    return chain(
+        *(app.signature(name, args=(restore_id,), immutable=True) for name in (ASSEMBLE, CREATE_STACK)), app=app
     )
-    body = chain(assemble, create_stack, app=app)
-    root_id = f"{_group_id(restore_id, epoch)}.body"
-    body.freeze(root_id, root_id=root_id)
-    return body

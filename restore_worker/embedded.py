@@ -69,9 +69,7 @@ def command(home: Path) -> list[str]:
 
     path = home / "valkey.sock"
     if len(os.fsencode(path)) >= _LONGEST_SOCKET_PATH:
-        raise RestoreError(
-            f"RESTORE_HOME: {home} is too long for a Unix socket in it: name a shorter one"
-        )
+        raise RestoreError(f"RESTORE_HOME: {home} is too long for a Unix socket in it: name a shorter one")
     settings = {
         "port": "0",
         "unixsocket": str(path),

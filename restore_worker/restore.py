@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import uuid
@@ -31,6 +32,7 @@ from restore_worker.export import write_hot
 from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Finding, Plan, make_plan
 from restore_worker.render import Rendering, render
+from restore_worker.settings import Settings
 from restore_worker.states import FINAL_RESTORE_STATES, SETTLED_RESOURCE_STATES, RestoreState
 from restore_worker.template import Hot
 
@@ -231,9 +233,14 @@ def _refuse_cloud(cloud: str | None, *, create_stack: bool) -> None:
 
 
 def _ledger() -> Ledger:
+    return _connected(settings.load())
+
+
+@functools.lru_cache(maxsize=4)
+def _connected(current: Settings) -> Ledger:
     from restore_worker.ledger import connect
 
-    return connect(settings.load())
+    return connect(current)
 
 
 def _start(restore_id: str, epoch: int) -> None:

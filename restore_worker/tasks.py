@@ -38,13 +38,18 @@ _LONGEST_COUNTDOWN = 55.0
 
 
 @functools.cache
+def _settings() -> settings.Settings:
+    return settings.load()
+
+
+@functools.cache
 def _ledger() -> ledger.Ledger:
-    return ledger.connect(settings.load())
+    return ledger.connect(_settings())
 
 
 @functools.cache
 def _leases() -> LeaseKeeper:
-    return LeaseKeeper(_ledger(), settings.load().lease_seconds)
+    return LeaseKeeper(_ledger(), _settings().lease_seconds)
 
 
 @functools.lru_cache(maxsize=16)
@@ -67,7 +72,7 @@ def preflight(self: Task, restore_id: str) -> None:
         try:
             _check(record)
         except RestoreError as error:
-            if isinstance(error, Retriable) and self.request.retries < settings.load().max_attempts:
+            if isinstance(error, Retriable) and self.request.retries < _settings().max_attempts:
                 raise self.retry(countdown=_delay(self.request.retries)) from None
             _ledger().move(restore_id, RestoreState.CHECKING, RestoreState.FAILED, f"preflight: {error}")
             return
@@ -78,7 +83,7 @@ def preflight(self: Task, restore_id: str) -> None:
         return
     canvas.send_resources(app, restore_id, record.epoch, ready)
     if record.left == 0:
-        canvas.send_body(app, restore_id, record.epoch)
+        canvas.send_body(app, restore_id)
 
 
 def _check(record: RestoreRecord) -> None:
@@ -94,14 +99,13 @@ def _check(record: RestoreRecord) -> None:
 @app.task(name=canvas.RESTORE_RESOURCE, bind=True, ignore_result=True, max_retries=None)
 def restore_resource(self: Task, restore_id: str, index: int) -> None:
     """Restore one resource, then let go what waited for it alone."""
-    current = settings.load()
     token = uuid.uuid4().hex
     claim = _ledger().claim(
         restore_id,
         index,
         token,
-        lease=current.lease_seconds,
-        most_attempts=current.max_attempts,
+        lease=_settings().lease_seconds,
+        most_attempts=_settings().max_attempts,
         worker=self.request.hostname or "",
     )
     match claim:
@@ -216,7 +220,7 @@ def reconcile() -> None:
             case RestoreState.PENDING | RestoreState.CHECKING:
                 canvas.send_preflight(app, restore_id, epoch)
             case RestoreState.RESTORING | RestoreState.ASSEMBLING:
-                canvas.send_body(app, restore_id, epoch)
+                canvas.send_body(app, restore_id)
 
 
 def _has_messages(queue: str) -> bool:

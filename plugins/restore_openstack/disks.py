@@ -122,10 +122,8 @@ def disks_of(server: ResourceKey, definition: ServerDefinition, selection: Selec
     """Return what disks the server had, from its metadata, its parameters and the graph."""
     children = list(selection.children(server))
     attached = definition.attach_metadata
-    volumes = sorted(
-        (child.id for child in children if child.type == VOLUME),
-        key=lambda volume: _device_order(attached.get(volume)),
-    )
+    there = dict.fromkeys(child.id for child in children if child.type == VOLUME)
+    volumes = sorted(there, key=lambda volume: _device_order(attached.get(volume)))
     images = [child.id for child in children if child.type == IMAGE]
     boot = definition.boot_metadata or BootMetadata(boot_device_type="image" if images else "volume")
     chosen = selection.parameters(server).boot_volume_id
@@ -140,7 +138,7 @@ def disks_of(server: ResourceKey, definition: ServerDefinition, selection: Selec
         boot_volume=volume,
         data_volumes=tuple(each for each in volumes if each != volume),
         guessed=guessed,
-        lost=tuple((each, how.device) for each, how in attached.items() if each not in volumes),
+        lost=tuple((each, attached[each].device) for each in attached if each not in there),
     )
 
 

@@ -92,10 +92,10 @@ class Up(Command):
 
 
 class Worker(Command):
-    """Run one more worker for the Redis that RESTORE_REDIS_URL names, or for that of `up`.
+    """Run one more worker.
 
-    Further options are those of `celery worker`, such as --concurrency 8, or --queues transfer for one that only
-    moves image bytes.
+    It works for the Redis that RESTORE_REDIS_URL names, or for that of `up`. Further options are those of
+    `celery worker`: --concurrency 8, or --queues transfer for one that only moves image bytes.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

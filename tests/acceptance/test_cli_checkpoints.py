@@ -63,9 +63,14 @@ def test_the_list_is_newest_first_and_of_what_was_asked_for(ids, options, found)
 def test_the_list_has_plan_status_and_time(cli, bank):
     done = cli("checkpoint", "list", "--bank", str(bank), "-f", "json")
     assert json.loads(done.stdout)[1] == {
-        "ID": JULY, "Plan": "weekly", "Status": "error", "Created": "2020-07-01T12:00:00Z"
+        "ID": JULY,
+        "Plan": "weekly",
+        "Status": "error",
+        "Created": "2020-07-01T12:00:00Z",
     }
-    assert yaml.safe_load(cli("checkpoint", "list", "--bank", str(bank), "-f", "yaml").stdout) == json.loads(done.stdout)
+    assert yaml.safe_load(cli("checkpoint", "list", "--bank", str(bank), "-f", "yaml").stdout) == json.loads(
+        done.stdout
+    )
 
 
 def test_where_the_indices_are_wrong_is_told_beside_the_list(cli, bank):
@@ -118,7 +123,10 @@ def test_the_sample_banks_show_what_they_hold(cli, sample):
 
 def test_people_see_names_where_programs_see_keys(cli):
     done = cli("checkpoint", "show", "latest:webapp-nightly", "--bank", str(WEBAPP))
-    assert "OS::Nova::Server db-1 (ece5fddb-6613-43aa-a105-110eadaa6681) needs OS::Cinder::Volume db-boot, " in done.stdout
+    assert (
+        "OS::Nova::Server db-1 (ece5fddb-6613-43aa-a105-110eadaa6681) needs OS::Cinder::Volume db-boot, "
+        in done.stdout
+    )
     assert "webapp-nightly (01019336-fa5a-4a50-8fd5-7be882c04611)" in done.stdout
 
 

@@ -59,30 +59,33 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_stops_everything(tmp_path, number):
+def test_everything_starts_stops_and_starts_again_with_its_data(tmp_path):
     with running(tmp_path, "--no-flower") as program:
         started = children(program)
         assert len(started) == 3
-        assert program.stop(number) == 0
-        assert not any(map(alive, started))
+        with redis.Redis.from_url(embedded.address(tmp_path / "home")) as client:
+            client.set("kept", "1")
+        assert program.stop(signal.SIGINT) == 0
         assert program.output.endswith("up     | stopped\n")
+    assert not any(map(alive, started))
+    assert embedded.address(tmp_path / "home") is None
 
-
-def test_flower_answers_on_this_machine(tmp_path):
     port = free_port()
-
-    def page():
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/broker", timeout=5) as answer:
-                return answer.read().decode()
-        except OSError:
-            return None
-
     with running(tmp_path, f"--flower-port={port}") as program:
         assert f"Flower: http://127.0.0.1:{port}." in program.output
-        assert "Flower" in wait_until(page, "Flower's page")
-        assert program.stop() == 0
+        with redis.Redis.from_url(embedded.address(tmp_path / "home")) as client:
+            assert client.get("kept") == b"1"
+        assert "Flower" in wait_until(lambda: page(f"http://127.0.0.1:{port}/broker"), "Flower's page")
+        # The terminal was closed.
+        assert program.stop(signal.SIGHUP) == 0
+
+
+def page(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.read().decode()
+    except OSError:
+        return None
 
 
 def test_a_taken_flower_port_is_told_before_anything_starts(tmp_path, cli):
@@ -123,23 +126,13 @@ def test_more_workers_join(shared, tmp_path):
     assert queues == [["restore", "transfer"], ["transfer"]]
 
 
-def test_what_redis_held_is_there_again(tmp_path):
-    with running(tmp_path, "--no-flower") as program:
-        with redis.Redis.from_url(embedded.address(tmp_path / "home")) as client:
-            client.set("kept", "1")
-        assert program.stop(signal.SIGTERM) == 0
-    assert embedded.address(tmp_path / "home") is None
-    with running(tmp_path, "--no-flower"), redis.Redis.from_url(embedded.address(tmp_path / "home")) as client:
-        assert client.get("kept") == b"1"
-
-
 def test_a_crash_leaves_nothing_in_the_way(tmp_path):
     with running(tmp_path, "--no-flower") as program:
         started = children(program)
         program.process.kill()
         wait_until(lambda: not any(map(alive, started)), "the programs notice that `up` is gone")
-    with running(tmp_path, "--no-flower"):
-        pass
+    with embedded.ownership(tmp_path / "home"):
+        assert embedded.address(tmp_path / "home") is None
 
 
 @pytest.mark.parametrize(("place", "name"), [(0, "valkey"), (1, "worker")])
@@ -157,6 +150,7 @@ def test_another_redis_is_used_when_it_is_set(tmp_path, redis_url):
     with running(tmp_path, "--no-flower", RESTORE_REDIS_URL=redis_url) as program:
         assert len(children(program)) == 2
         assert not (tmp_path / "home").exists()
+        assert program.stop(signal.SIGTERM) == 0
 
 
 def test_a_worker_without_redis_says_what_to_do(cli, tmp_path):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Claimed
-from restore_worker.ledger import Ledger
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE
 from restore_worker.states import ResourceState, RestoreState
 from tests.support.restores import (
     DEAD,
@@ -114,22 +115,50 @@ def test_messages_in_a_queue_are_backlog_and_not_lost(ledger: AnyLedger) -> None
 
 
 def test_looks_become_rarer_until_there_is_news(ledgers: Ledgers) -> None:
-    ledger = ledgers.make(patience=0.05)
+    ledger = ledgers.make(patience=0.1)
     restore_id = begin(ledger, ((),))
-    for _ in range(3):
-        ledgers.until(lambda: ledger.overdue(), "it is overdue")
+
+    def look() -> None:
+        ledgers.until(ledger.overdue, "it is overdue")
         assert ledger.look(restore_id, 0) == node(0)
         assert ledger.overdue() == []
-    # The next look is eight times as far away; with the news it is near again.
-    claim(ledger, restore_id, 0, "dead", lease=DEAD)
-    assert ledger.look(restore_id, 0) == node(0)
-    assert claim(ledger, restore_id, 0, "next") != Claimed
-    ledger.renew(restore_id, 0, "next", DEAD)
-    assert ledger.overdue() == [(restore_id, 0)]
+
+    for _ in range(3):
+        look()
+    claim(ledger, restore_id, 0, lease=DEAD)
+    for _ in range(2):
+        look()
+    resent = [each.time for each in ledger.events(restore_id) if each.name == "resent"]
+    first, second, _, fourth = ((new - old).total_seconds() for old, new in itertools.pairwise(resent))
+    assert first > 0.19
+    assert second > 0.39
+    assert fourth < 0.79
+
+
+def test_a_step_of_the_restore_is_news_too(ledgers: Ledgers) -> None:
+    ledger = ledgers.make(patience=0.1)
+    restore_id = record(ledger)
+
+    def look(state: RestoreState) -> None:
+        ledgers.until(ledger.overdue, "it is overdue")
+        assert ledger.look(restore_id, None) is state
+
+    for _ in range(3):
+        look(RestoreState.PENDING)
+    ledger.move(restore_id, RestoreState.PENDING, RestoreState.CHECKING)
+    for _ in range(2):
+        look(RestoreState.CHECKING)
+    *_, old, new = (each.time for each in ledger.events(restore_id) if each.name == "resent")
+    assert 0.19 < (new - old).total_seconds() < 0.79
 
 
 def test_what_is_over_is_not_looked_at_any_more(ledger: AnyLedger) -> None:
     restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, lease=DEAD)
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    ledger.resume(restore_id)
+    assert ledger.overdue() == [(restore_id, None)]
+    go_on(ledger, restore_id)
     ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
     for place in ledger.overdue():
         assert ledger.look(*place) is None

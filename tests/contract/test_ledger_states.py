@@ -144,7 +144,7 @@ def test_resume_goes_over_what_is_not_done(ledger: AnyLedger) -> None:
 
 
 def test_cancel_stops_what_runs_and_resume_takes_it_up_again(ledger: AnyLedger) -> None:
-    restore_id = begin(ledger, ((), (0,), (), (2,), ()))
+    restore_id = begin(ledger, ((), (0,), (), (0, 2), ()))
     claim(ledger, restore_id, 0, "before")
     claim(ledger, restore_id, 2, "waits")
     ledger.wait(restore_id, 2, "waits", LONG, "reason", counts=False)
@@ -158,6 +158,8 @@ def test_cancel_stops_what_runs_and_resume_takes_it_up_again(ledger: AnyLedger) 
     assert ledger.resume(restore_id) == 2
     assert states(ledger, restore_id) == "replrepldo"
     assert go_on(ledger, restore_id) == [0, 2]
+    with pytest.raises(StaleLeaseError):
+        ledger.settle(restore_id, 0, "before", ResourceState.DONE)
     assert isinstance(claim(ledger, restore_id, 0, "after"), Claimed)
     assert not ledger.renew(restore_id, 0, "before", LONG)
     with pytest.raises(StaleLeaseError):

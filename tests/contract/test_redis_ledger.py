@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from restore_worker import settings
 from restore_worker.entries import Claimed, Held
@@ -51,7 +53,7 @@ def own_keys(client: redis.Redis, restore_id: str) -> set[str]:
 def test_all_keys_of_a_restore_share_one_hash_tag(client: redis.Redis, ledger: Ledger) -> None:
     restore_id = fill(ledger)
     keys = set(client.scan_iter()) - SHARED
-    names = "record progress parents nodes work fragments owners made events".split()
+    names = ["record", "progress", "parents", "nodes", "work", "fragments", "owners", "made", "events"]
     assert {key for key in keys if not key.startswith("_kombu")} == {
         f"restore:{{{restore_id}}}:{name}" for name in names
     }
@@ -160,7 +162,7 @@ def test_the_environment_names_the_server(redis_url: str, monkeypatch: pytest.Mo
 
 
 def test_a_server_that_does_not_answer_may_do_so_later() -> None:
-    ledger = Ledger(redis.Redis(host="127.0.0.1", port=1, decode_responses=True))
+    ledger = Ledger(redis.Redis(host="127.0.0.1", port=1, decode_responses=True, retry=Retry(NoBackoff(), 0)))
     for call in (lambda: ledger.get("any"), lambda: ledger.begin("any"), lambda: record(ledger)):
         with pytest.raises(LedgerUnavailableError, match="Redis does not answer"):
             call()

@@ -1,0 +1,216 @@
+"""A real server and the twin, given the same random calls, answer the same and end in the same state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Held
+from restore_worker.errors import LedgerError
+from restore_worker.ledger import Ledger
+from restore_worker.states import (
+    FINAL_RESTORE_STATES,
+    RESOURCE_TRANSITIONS,
+    RESTORE_TRANSITIONS,
+    ResourceState,
+    RestoreState,
+)
+from restore_worker.template import HeatParameter, HeatResource
+from tests.support.ledger_twin import LedgerTwin
+from tests.support.restores import DEAD, LONG, AnyLedger, new_restore, told
+
+MOST = 12
+# Time stands still: leases and waits are over at once or not at all, and what was sent is overdue at once.
+SPANS = st.sampled_from([LONG, DEAD])
+TOKENS = st.sampled_from(["one", "two", "three"])
+OUTCOMES = st.sampled_from([ResourceState.DONE, ResourceState.DONE, ResourceState.DONE, ResourceState.FAILED])
+# Few ids, so that resources clash.
+FRAGMENTS = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "d", "e", "f"]),
+    st.sampled_from([HeatResource("Type::A", {"name": "a"}), HeatParameter("physical", "Type::B")]),
+    max_size=1,
+)
+GRAPHS = st.integers(1, MOST).flatmap(
+    lambda size: st.tuples(
+        *(st.sets(st.integers(0, index - 1), max_size=3) if index else st.just(()) for index in range(size))
+    )
+)
+
+
+class SameCalls(RuleBasedStateMachine):
+    """One restore, worked on by several workers that may die, repeat themselves and come too late."""
+
+    client: redis.Redis
+
+    @initialize(children=GRAPHS)
+    def submit(self, children: tuple[set[int], ...]) -> None:
+        self.client.delete("restores", "restores:due")
+        self.ledgers: tuple[AnyLedger, AnyLedger] = (
+            Ledger(self.client, patience=0),
+            LedgerTwin(lambda: 1_800_000_000.0, patience=0),
+        )
+        new = new_restore([sorted(each) for each in children])
+        self.id, self.size = new.id, len(children)
+        for ledger in self.ledgers:
+            ledger.record(new)
+        self.before = self.states
+
+    def both(self, call: Callable[[AnyLedger], Any]) -> Any:
+        """Return the answer if it is the same of both."""
+        server, twin = (self.answer(ledger, call) for ledger in self.ledgers)
+        assert server == twin
+        self.check_step()
+        return twin
+
+    def check_step(self) -> None:
+        """See that what one call changed is in the tables."""
+        (old, olds), (new, news) = self.before, self.states
+        assert old is new or (old, new) in RESTORE_TRANSITIONS
+        resumed = new is RestoreState.PENDING and old is not new
+        for was, now in zip(olds, news, strict=True):
+            # Resuming plans anew, and what is planned and needs nothing is ready.
+            by_resume = (
+                resumed and now is ResourceState.READY and (was, ResourceState.PLANNED) in RESOURCE_TRANSITIONS
+            )
+            assert was is now or (was, now) in RESOURCE_TRANSITIONS or by_resume, (was, now)
+        self.before = new, news
+
+    @staticmethod
+    def answer(ledger: AnyLedger, call: Callable[[AnyLedger], Any]) -> Any:
+        try:
+            answer = call(ledger)
+        except LedgerError as error:
+            return repr(error)
+        return Held(round(answer.seconds, -2)) if isinstance(answer, Held) else answer
+
+    @property
+    def twin(self) -> AnyLedger:
+        return self.ledgers[1]
+
+    @property
+    def state(self) -> RestoreState:
+        return self.twin.get(self.id).state
+
+    @property
+    def states(self) -> tuple[RestoreState, list[ResourceState]]:
+        return self.state, [each.state for each in self.twin.resources(self.id)]
+
+    def places(self, *states: ResourceState) -> st.SearchStrategy[int]:
+        """Draw the resources in some of these states first, and any if there are none."""
+        wanted = [each.node.index for each in self.twin.resources(self.id) if each.state in states]
+        return st.sampled_from(wanted or range(self.size))
+
+    @precondition(lambda self: self.state is RestoreState.PENDING)
+    @rule()
+    def check(self) -> None:
+        self.both(lambda ledger: ledger.move(self.id, RestoreState.PENDING, RestoreState.CHECKING))
+
+    @precondition(lambda self: self.state is not RestoreState.RESTORING)
+    @rule()
+    def begin(self) -> None:
+        self.both(lambda ledger: ledger.begin(self.id))
+
+    @rule(data=st.data(), token=TOKENS, outcome=OUTCOMES, fragments=FRAGMENTS)
+    def restore_one(self, data: Any, token: str, outcome: ResourceState, fragments: dict[str, Any]) -> None:
+        index = data.draw(self.places(ResourceState.READY))
+        self.claim(index, token, LONG)
+        self.settle(index, token, outcome, fragments)
+
+    @rule(data=st.data(), token=TOKENS, lease=SPANS)
+    def take(self, data: Any, token: str, lease: float) -> None:
+        busy = (ResourceState.READY, ResourceState.RUNNING, ResourceState.WAITING)
+        self.claim(data.draw(self.places(*busy)), token, lease)
+
+    def claim(self, index: int, token: str, lease: float) -> None:
+        self.both(lambda ledger: ledger.claim(self.id, index, token, lease=lease, most_attempts=2, worker=token))
+
+    @rule(data=st.data(), token=TOKENS, outcome=OUTCOMES, fragments=FRAGMENTS)
+    def settle_some(self, data: Any, token: str, outcome: ResourceState, fragments: dict[str, Any]) -> None:
+        self.settle(data.draw(self.places(ResourceState.RUNNING)), token, outcome, fragments)
+
+    def settle(self, index: int, token: str, outcome: ResourceState, fragments: dict[str, Any]) -> None:
+        given = fragments if outcome is ResourceState.DONE else None
+        self.both(lambda ledger: ledger.settle(self.id, index, token, outcome, "reason", given))
+
+    @rule(data=st.data(), token=TOKENS, lease=SPANS)
+    def renew_or_die(self, data: Any, token: str, lease: float) -> None:
+        index = data.draw(self.places(ResourceState.RUNNING))
+        self.both(lambda ledger: ledger.renew(self.id, index, token, lease))
+
+    @rule(data=st.data(), token=TOKENS, seconds=SPANS, counts=st.booleans())
+    def wait(self, data: Any, token: str, seconds: float, counts: bool) -> None:
+        index = data.draw(self.places(ResourceState.RUNNING))
+        self.both(lambda ledger: ledger.wait(self.id, index, token, seconds, "under way", counts=counts))
+
+    @rule(data=st.data(), token=TOKENS, physical_id=st.sampled_from(["", "x", "y"]))
+    def build(self, data: Any, token: str, physical_id: str) -> None:
+        index = data.draw(self.places(ResourceState.RUNNING))
+        self.both(lambda ledger: ledger.note_made(self.id, index, token, "volume", physical_id))
+        self.both(lambda ledger: ledger.made(self.id, index, "volume"))
+
+    @precondition(lambda self: self.twin.get(self.id).left == 0 or self.state is not RestoreState.RESTORING)
+    @rule(data=st.data())
+    def move(self, data: Any) -> None:
+        # Resuming is another door; begin is the one from checking to restoring.
+        others = {RestoreState.PENDING, RestoreState.RESTORING}
+        old, new = data.draw(
+            st.sampled_from(sorted(each for each in RESTORE_TRANSITIONS if each[1] not in others))
+        )
+        self.both(lambda ledger: ledger.move(self.id, old, new, "reason"))
+
+    @precondition(lambda self: self.state is RestoreState.RESTORING)
+    @rule(sure=st.integers(0, 3))
+    def cancel(self, sure: int) -> None:
+        if sure == 0:
+            self.both(lambda ledger: ledger.move(self.id, RestoreState.RESTORING, RestoreState.CANCELLED))
+
+    @precondition(lambda self: self.state in FINAL_RESTORE_STATES)
+    @rule()
+    def resume(self) -> None:
+        self.both(lambda ledger: ledger.resume(self.id))
+
+    @rule(data=st.data(), busy=st.sets(st.sampled_from([QUEUE, TRANSFER_QUEUE])))
+    def look(self, data: Any, busy: set[str]) -> None:
+        overdue = self.overdue(self.twin)
+        assert self.overdue(self.ledgers[0]) == overdue
+        if overdue:
+            index = data.draw(st.sampled_from(sorted(overdue, key=str)))
+            self.both(lambda ledger: ledger.look(self.id, index, busy))
+
+    def overdue(self, ledger: AnyLedger) -> set[int | None]:
+        return {index for _, index in ledger.overdue()}
+
+    @invariant()
+    def they_agree(self) -> None:
+        self.both(lambda ledger: replace(ledger.get(self.id), created=None, updated=None))
+        self.both(
+            lambda ledger: [
+                replace(each, started=each.started is not None, ended=each.ended is not None)
+                for each in ledger.resources(self.id)
+            ]
+        )
+
+    def teardown(self) -> None:
+        if hasattr(self, "id"):
+            self.both(lambda ledger: told(ledger, self.id))
+            self.both(lambda ledger: ledger.fragments(self.id))
+            self.both(self.overdue)
+
+
+def test_the_server_does_what_the_twin_does(redis_url: str) -> None:
+    SameCalls.client = redis.Redis.from_url(redis_url, decode_responses=True)
+    choices = settings(max_examples=100, stateful_step_count=60, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(SameCalls, settings=choices)
