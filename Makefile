@@ -42,12 +42,14 @@ lock: .venv/.dev
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
-.venv/.runtime: requirements/runtime.txt pyproject.toml
+.venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo 'restore-worker needs Python 3.11 or newer: name one, as in `make $(MAKECMDGOALS) PYTHON=python3.12`' >&2; \
 		exit 1; }
-	@echo 'Setting up .venv with restore-worker and what it needs (half a minute) ...'
 	@$(PYTHON) -m venv .venv
+
+.venv/.runtime: requirements/runtime.txt pyproject.toml | .venv/bin/python
+	@echo 'Setting up .venv with restore-worker and what it needs (half a minute) ...'
 	@$(PIP) install --require-hashes -r requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@

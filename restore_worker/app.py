@@ -18,15 +18,34 @@ from restore_worker.entries import QUEUE, TRANSFER_QUEUE
 DAY = 86400
 
 
-def _connections() -> dict[str, Any]:
-    """Return where broker and results are; asked when the first connection is made."""
-    url = settings.load().celery_url()
-    return {"broker_url": url, "result_backend": url}
+def _defaults() -> dict[str, Any]:
+    """Return what a deployment may choose otherwise; asked when the first connection is made."""
+    current = settings.load()
+    url = current.celery_url()
+    return {
+        "broker_url": url,
+        "result_backend": url,
+        "worker_concurrency": current.concurrency,
+        # Redis may start after the workers, and may be away for a while.
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            # Seconds until a task that still runs is sent to a second worker, too: no harm, but no use either.
+            "visibility_timeout": 3600,
+            # Look every second for the tasks of a worker that was killed; by default it takes almost two minutes.
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+        },
+        # The results that count are in the ledger.
+        "result_expires": 3600,
+        # Its periods are seconds: nothing to remember over a restart.
+        "beat_scheduler": "celery.beat:Scheduler",
+    }
 
 
 def _application() -> Celery:
     app = Celery("restore_worker", include=["restore_worker.tasks"])
-    app.add_defaults(_connections)
+    app.add_defaults(_defaults)
     module = settings.load().celery_config
     with cwd_in_path():
         configured = find_spec(module.split(".")[0]) is not None

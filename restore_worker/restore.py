@@ -43,6 +43,8 @@ __all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
 
 # With no event for so long, somebody should look whether anybody works.
 QUIET_SECONDS = 10.0
+# Seconds between two looks at a restore with news: one that does hundreds of things a second is not slowed by them.
+_PACE = 0.05
 
 
 def plan(
@@ -158,6 +160,8 @@ class Restore:
                 return
             if not events:
                 yield None
+            elif not final:
+                time.sleep(_PACE)
 
     def wait(self, timeout: float | None = None) -> RestoreRecord:
         """Wait for the end and return how it ended; TimeoutError after ``timeout`` seconds."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import Task
 from celery.exceptions import Ignore
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError
 
 from restore_worker import canvas, ledger, settings
 from restore_worker.app import app
@@ -32,6 +32,12 @@ from restore_worker.states import ResourceState, RestoreState
 from restore_worker.template import Fragment, HeatTemplate, assemble
 
 logger = logging.getLogger(__name__)
+
+# The reconciler runs every few seconds and tells in the ledger what it does: Celery need not tell that it ran.
+for _talker in ("celery.worker.strategy", "celery.app.trace"):
+    logging.getLogger(_talker).addFilter(
+        lambda record: not (isinstance(record.args, dict) and record.args.get("name") == canvas.RECONCILE)
+    )
 
 # A message that waits for its time waits in a worker's memory: not for long.
 _LONGEST_COUNTDOWN = 55.0
@@ -227,7 +233,8 @@ def _has_messages(queue: str) -> bool:
     with app.connection_for_read() as connection:
         try:
             answer: Any = connection.default_channel.queue_declare(queue=queue, passive=True)
-        except OperationalError:
+        except ChannelError:
+            # To Redis, an empty queue is none.
             return False
     return bool(answer.message_count)
 

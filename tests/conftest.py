@@ -11,7 +11,6 @@ from subprocess import CompletedProcess
 
 import hypothesis
 import pytest
-import redis
 
 from tests.support import processes
 
@@ -43,11 +42,7 @@ def redis_server() -> Iterator[str]:
 @pytest.fixture
 def redis_url(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give the URL of an empty Redis that everything here takes for the one of the deployment."""
-    with redis.Redis.from_url(redis_server) as client:
-        # A live producer does not declare its queues twice.
-        old = [key for key in client.scan_iter() if not key.startswith(b"_kombu.binding.")]
-        if old:
-            client.delete(*old)
+    processes.empty(redis_server)
     monkeypatch.setenv("RESTORE_REDIS_URL", redis_server)
     return redis_server
 

@@ -26,7 +26,11 @@ class Supervisor:
     """
 
     def __init__(self, tell: Callable[[str, str], None], keep: Sequence[int] = ()) -> None:
-        """Tell: gets a program's name and a line of its output. keep: descriptors that every program inherits."""
+        """Take over the signals.
+
+        tell: called with a program's name and each line of its output.
+        keep: descriptors that every program inherits.
+        """
         self._tell = tell
         self._keep = keep
         self._programs: dict[str, subprocess.Popen[bytes]] = {}

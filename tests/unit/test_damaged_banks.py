@@ -102,7 +102,7 @@ GRAPH = f"checkpoint {WHOLE.id}: index.json, field resource_graph: "
             f"checkpoint {WHOLE.id} is 'protecting': only an 'available' checkpoint can be restored",
         ),
     ],
-    ids=repr,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, damage, error, sentence):
     with pytest.raises(error) as raised:

@@ -20,8 +20,10 @@ class Step(Definition):
 
     # How long it works.
     seconds: float = 0.0
-    # What happens then; "flaky", "slow" and "kill" happen in the first call only.
-    ends: Literal["done", "failed", "broken", "flaky", "slow", "kill", "clash"] = "done"
+    # What happens then; "flaky", "slow" and "kill" happen in the first call only, "deadly" is "kill" in each.
+    ends: Literal["done", "failed", "broken", "flaky", "slow", "kill", "deadly", "clash", "held"] = "done"
+    # As soon as this file is gone, it ends well after all; "held" waits for that.
+    obstacle: str = "/"
 
 
 class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
@@ -40,18 +42,26 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
     def restore(self, resource, work, template, context):
         first = _log(f"{context.restore_id} {resource.id}")
         time.sleep(work.seconds)
-        if work.ends == "failed":
-            raise RestoreError("told to fail")
-        if work.ends == "broken":
-            raise ZeroDivisionError("told to break")
-        if first and work.ends == "flaky":
-            raise BankUnavailableError("told to be flaky")
-        if first and work.ends == "slow":
-            raise StillBuilding("told to be slow", after=0.2)
-        if first and work.ends == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
+        while work.ends == "held" and os.path.exists(work.obstacle):
+            time.sleep(0.02)
+        if os.path.exists(work.obstacle):
+            _stumble(work.ends, first)
         original_id = "the-same" if work.ends == "clash" else resource.id
         template.put_resource(original_id, HeatResource("OS::Heat::Value", {"value": resource.name}))
+
+
+def _stumble(ends: str, first: bool) -> None:
+    """Go wrong as told."""
+    if ends == "failed":
+        raise RestoreError("told to fail")
+    if ends == "broken":
+        raise ZeroDivisionError("told to break")
+    if first and ends == "flaky":
+        raise BankUnavailableError("told to be flaky")
+    if first and ends == "slow":
+        raise StillBuilding("told to be slow", after=0.2)
+    if ends == "deadly" or (first and ends == "kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _log(line: str) -> bool:

@@ -1,0 +1,21 @@
+"""What a restore loses on its way is sent again, though every queue is empty: real workers, with beat."""
+
+import pytest
+import redis
+
+from restore_worker.entries import QUEUE
+from restore_worker.states import RestoreState
+
+
+def test_a_lost_first_message_is_sent_again(steps, worker, redis_url, monkeypatch: pytest.MonkeyPatch):
+    # What was sent may take as long as a lease lives.
+    monkeypatch.setenv("RESTORE_LEASE_SECONDS", "1")
+    submitted = steps.submit([[], [0], [0]])
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.delete(QUEUE) == 1
+    worker(options=["--beat"])
+    events = [event for event in submitted.watch() if event]
+    assert submitted.status.state is RestoreState.COMPLETE
+    assert [(event.index, event.details["reason"]) for event in events if event.name == "resent"] == [
+        (None, "pending for too long")
+    ]
