@@ -227,19 +227,18 @@ class _Planner:
         return key in self._chosen or problem.field.startswith("parameter")
 
     def _add_implied_dependencies(self) -> None:
-        """Add the edges that the graph forgot, and choose what they lead to."""
-        todo = self._chosen
-        while todo:
+        """Add the edges that the graph forgot, and choose what they lead to, until that changes no answer."""
+        before: frozenset[ResourceKey] = frozenset()
+        while self._chosen != before:
             edges: dict[ResourceKey, list[ResourceKey]] = {}
-            for key in sorted(todo):
+            for key in sorted(self._chosen):
                 plugin = self._registry.get(key.type)
                 if plugin is not None and self._definitions.get(key) is not None:
                     edges[key] = list(plugin.implied_dependencies(self._graph.nodes[key], self))
             self._graph = self._graph.with_edges({key: implied for key, implied in edges.items() if implied})
             before = self._chosen
             self._chosen = self._graph.closure(before)
-            todo = self._chosen - before
-            self._definitions.load(sorted(todo))
+            self._definitions.load(sorted(self._chosen - before))
 
     def _plan_one(self, resource: Resource) -> PlannedResource | None:
         """Return what its plugin makes of a resource, without children yet; None if that has problems."""

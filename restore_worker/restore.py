@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from restore_worker.ledger import Ledger
 
 __all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
+
+logger = logging.getLogger(__name__)
 
 # With no event for so long, somebody should look whether anybody works.
 QUIET_SECONDS = 10.0
@@ -166,7 +169,7 @@ class Restore:
     def wait(self, timeout: float | None = None) -> RestoreRecord:
         """Wait for the end and return how it ended; TimeoutError after ``timeout`` seconds."""
         deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
-        for _ in self.watch(quiet=min(QUIET_SECONDS, timeout or QUIET_SECONDS)):
+        for _ in self.watch(quiet=QUIET_SECONDS if timeout is None else min(1.0, timeout)):
             if time.monotonic() > deadline and (state := self.status.state) not in FINAL_RESTORE_STATES:
                 raise TimeoutError(f"restore {self.id} is still {state} after {timeout} seconds")
         ended = self.status
@@ -248,10 +251,16 @@ def _connected(current: Settings) -> Ledger:
 
 
 def _start(restore_id: str, epoch: int) -> None:
+    from kombu.exceptions import OperationalError
+
     from restore_worker import canvas
     from restore_worker.app import app
 
-    canvas.send_preflight(app, restore_id, epoch)
+    try:
+        canvas.send_preflight(app, restore_id, epoch)
+    except OperationalError as error:
+        # It is written down, and the reconciler sends what is overdue: a second submit would do it twice.
+        logger.warning("restore %s begins later, since its first message was not sent: %s", restore_id, error)
 
 
 def _new_restore(made: Plan) -> NewRestore:

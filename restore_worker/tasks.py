@@ -185,8 +185,9 @@ def assemble_template(self: Task, restore_id: str) -> None:  # noqa: ARG001 - on
     if record.failed:
         finish(RestoreState.FAILED, _reasons(record))
         raise Ignore
+    fragments = _ledger().fragments(restore_id)
     try:
-        hot = assemble(_ledger().fragments(restore_id), record.description)
+        hot = assemble(fragments, record.description)
     except RestoreError as error:
         finish(RestoreState.FAILED, str(error))
         raise Ignore from None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restore_worker.errors import CloudError
 from restore_worker.plugin import Context, StillBuilding
+
+if TYPE_CHECKING:
+    from openstack.block_storage.v3.volume import Volume
 
 # Queens: before it, Cinder ignores backup_id, and the volume would come back empty.
 _FROM_BACKUP = "3.47"
@@ -40,10 +43,10 @@ def build(context: Context, original_id: str, attributes: Mapping[str, Any], *, 
 
 
 def delete(context: Context, original_id: str, made: Mapping[str, str]) -> None:
-    """Delete what `build` made, also if it could not note that it did."""
-    volume_id = made.get("volume") or _find(context, original_id)
-    if volume_id:
-        context.connection().block_storage.delete_volume(volume_id, ignore_missing=True)
+    """Delete what `build` made, also what it could not note as made or what Cinder could not build."""
+    cinder = context.connection().block_storage
+    for volume_id in {volume.id for volume in _ours(context, original_id)} | {made.get("volume", "")} - {""}:
+        cinder.delete_volume(volume_id, ignore_missing=True)
 
 
 def _create(context: Context, original_id: str, attributes: Mapping[str, Any]) -> str:
@@ -59,10 +62,16 @@ def _create(context: Context, original_id: str, attributes: Mapping[str, Any]) -
 
 
 def _find(context: Context, original_id: str) -> str | None:
+    usable = (each.id for each in _ours(context, original_id) if each.status in _UNDER_WAY | _THERE)
+    return next(usable, None)
+
+
+def _ours(context: Context, original_id: str) -> list[Volume]:
+    from openstack.block_storage.v3.volume import Volume
+
     mark = _mark(context, original_id)
     found = context.connection().block_storage.volumes(properties=json.dumps(mark))
-    usable = (each for each in found if each.status in _UNDER_WAY | _THERE)
-    return next((each.id for each in usable if mark.items() <= (each.metadata or {}).items()), None)
+    return [each for each in found if isinstance(each, Volume) and mark.items() <= (each.metadata or {}).items()]
 
 
 def _mark(context: Context, original_id: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from restore_openstack.fields import Address, ById, Id, Items
+from restore_openstack.fields import Address, ById, Given, Id, Items
 from restore_worker.plugin import Definition, Parameters, Selection
 from restore_worker.resource import ResourceKey
 
@@ -23,7 +23,7 @@ IMAGE = "OS::Glance::Image"
 
 def _device_only(value: Any) -> Any:
     """Before 2017 nothing but the device's name was saved of an attachment."""
-    return {"device": value} if isinstance(value, str) else value
+    return {"device": value} if value is None or isinstance(value, str) else value
 
 
 class Attachment(Definition):
@@ -92,13 +92,13 @@ class ServerParameters(Parameters):
         order of these, with commas.
     """
 
-    restore_name: str | None = None
+    restore_name: Given | None = None
     restore_net_id: Id | None = None
-    restore_flavor_id: str | None = None
+    restore_flavor_id: Given | None = None
     restore_key_name: str | None = None
-    restore_availability_zone: str | None = None
+    restore_availability_zone: Given | None = None
     boot_volume_id: Id | None = None
-    floating_ip_ports: str | None = None
+    floating_ip_ports: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from restore_worker.errors import CheckpointError
@@ -60,6 +60,8 @@ Address = Annotated[str, AfterValidator(_address)]
 AddressOrCidr = Annotated[str, AfterValidator(_address_or_cidr)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
 Mac = Annotated[str, AfterValidator(_mac)]
+# What a user names instead of what was; empty text would be neither that nor the target's default.
+Given = Annotated[str, Field(min_length=1)]
 # Neutron says null for "none at all" in most lists, and for "not told" in the others.
 Items = Annotated[tuple[T, ...], BeforeValidator(lambda value: () if value is None else _tuple(value))]
 ItemsOrNone = Annotated[tuple[T, ...] | None, BeforeValidator(_tuple)]

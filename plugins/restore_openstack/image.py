@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from restore_openstack import glance
 from restore_openstack.disks import IMAGE
+from restore_openstack.fields import Given
 from restore_openstack.glance import ImageMetadata
 from restore_worker.plugin import (
     BankData,
@@ -42,7 +43,7 @@ class ImageParameters(Parameters):
     restore_name: instead of the original's.
     """
 
-    restore_name: str | None = None
+    restore_name: Given | None = None
 
 
 class ImageWork(BaseModel):

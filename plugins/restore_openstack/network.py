@@ -45,6 +45,7 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
         ("port_metadata.dns_name", "DNS names of ports were not saved: they follow from the servers' names"),
         ("port_metadata.trunk_details", "trunks were not saved: their parent ports come back as plain ones"),
         ("security-group_metadata.stateful", "it was not saved: every security group comes back stateful"),
+        ("floating_ips", "those that led to no server (unused ones, those of load balancers) were not saved"),
         ("tags", "only those of networks were saved: set the others again"),
     )
 
@@ -79,6 +80,8 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
             if whole:
                 _tell_external(report, definition)
                 port.tell_left_out(report, definition, {server.id for server in servers})
+            else:
+                _tell_pruned(report, everything(definition, nics), extent)
         return NetworkWork(existing=draft.existing, parts=draft.parts)
 
     def produces(self, work: NetworkWork) -> Produces:  # noqa: ARG002 - nothing is built directly
@@ -153,6 +156,16 @@ def _tell_external(report: Report, topology: NetworkDefinition) -> None:
                 f"network_metadata.{network_id}.router:external",
                 "only admins may make external networks: it is not built",
             )
+
+
+def _tell_pruned(report: Report, everything: Extent, reached: Extent) -> None:
+    lost = {
+        noun: len(getattr(everything, noun)) - len(getattr(reached, noun))
+        for noun in ("networks", "subnets", "routers", "groups", "ports")
+    }
+    told = ", ".join(f"{count} {noun}" for noun, count in lost.items() if count)
+    if told:
+        report.finding("networks", f"only what the chosen servers reach comes back: {told} are left out")
 
 
 def _tell_mtu(report: Report, networks: Iterable[Network]) -> None:

@@ -131,7 +131,7 @@ def _own(server_id: str, metadata: ServerMetadata, topology: NetworkDefinition |
             there = "" if own else " is not restored, so it must be on the target"
             reason = f"network {network_id}{there}: it gets a new port there, with another address and {secured}"
             losses.append(("networks", reason))
-            on_it = [Nic(network=Link(original_id=network_id if own else None, otherwise=network_id))]
+            on_it = [Nic(network=Link(original_id=network_id if topology else None, otherwise=network_id))]
         nics += on_it
     nics += [Nic(port=port.id) for port in ports if port.network_id not in metadata.networks]
     ways_out = router_interfaces(ports, topology) if topology else []

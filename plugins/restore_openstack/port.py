@@ -26,13 +26,8 @@ def build_port(draft: Draft, topology: NetworkDefinition, port: Port) -> None:
         properties["no_fixed_ips"] = True
     if topology.is_own(port.network_id):
         properties |= _owners_choice(draft.report, topology, port)
-    elif port.fixed_ips or port.mac_address:
-        lost = [fixed.ip_address for fixed in port.fixed_ips or ()] + [port.mac_address or ""]
-        draft.report.finding(
-            f"{where}.fixed_ips",
-            f"only the owner of network {port.network_id} may choose addresses there: the port gets others than "
-            + ", ".join(filter(None, lost)),
-        )
+    else:
+        _tell_owners_choice(draft.report, port)
     if port.extra_dhcp_opts:
         names = ", ".join(option.opt_name for option in port.extra_dhcp_opts)
         draft.report.finding(f"{where}.extra_dhcp_opts", f"Heat cannot set DHCP options of a port: {names}")
@@ -65,6 +60,21 @@ def _owners_choice(report: Report, topology: NetworkDefinition, port: Port) -> d
         else:
             properties["allowed_address_pairs"] = [pair.model_dump() for pair in port.allowed_address_pairs]
     return properties
+
+
+def _tell_owners_choice(report: Report, port: Port) -> None:
+    where, owner = f"port_metadata.{port.id}", f"only the owner of network {port.network_id} may"
+    addresses = [fixed.ip_address for fixed in port.fixed_ips or ()] + [port.mac_address or ""]
+    if any(addresses):
+        lost = ", ".join(filter(None, addresses))
+        report.finding(f"{where}.fixed_ips", f"{owner} choose addresses there: the port gets others than {lost}")
+    if port.port_security_enabled is False:
+        report.finding(
+            f"{where}.port_security_enabled", f"{owner} switch it off: the port comes back as the network has it"
+        )
+    if port.allowed_address_pairs:
+        lost = ", ".join(pair.ip_address for pair in port.allowed_address_pairs)
+        report.finding(f"{where}.allowed_address_pairs", f"{owner} allow them: {lost} are left out")
 
 
 def _fixed_ips(report: Report, topology: NetworkDefinition, port: Port) -> list[dict[str, Any]]:

@@ -26,6 +26,9 @@ _PROTOCOLS = {
 # fmt: on
 # Names that Heat does not know, and numbers of which it does not know that they are ICMP, with type and code.
 _OTHER_NAMES = {"ip": "0", "hopopt": "0", "ipip": "4", "icmpv6": "ipv6-icmp", "1": "icmp", "58": "ipv6-icmp"}
+# Numbers that people write beside the names.
+_OTHER_NAMES |= {"6": "tcp", "17": "udp"}
+_ANYWHERE = {"0.0.0.0/0", "::/0"}
 # What comes closest to any protocol where that cannot be said.
 _COMMON = {"IPv4": ("tcp", "udp", "icmp"), "IPv6": ("tcp", "udp", "ipv6-icmp")}
 # Unless there is a rule for egress, Heat leaves Neutron's default ones, which let everything out.
@@ -82,8 +85,18 @@ def _sayable(group_id: str, rules: Iterable[Rule], report: Report) -> list[Rule]
             report.finding(where, f"Heat does not know the protocol {rule.protocol!r}: it is left out")
         else:
             named = rule.model_copy(update={"protocol": protocol})
-            said.setdefault(tuple(named.model_dump(exclude={"id", "description"}).values()), named)
+            said.setdefault(_meaning(named), named)
     return list(said.values())
+
+
+def _meaning(rule: Rule) -> tuple[Any, ...]:
+    """Return what Neutron compares rules by: it refuses two alike, though it once was less strict."""
+    return (
+        *(rule.direction, rule.ethertype, rule.protocol, rule.remote_group_id),
+        None if rule.remote_ip_prefix in _ANYWHERE else rule.remote_ip_prefix,
+        1 if rule.port_range_min is None else rule.port_range_min,
+        65535 if rule.port_range_max is None else rule.port_range_max,
+    )
 
 
 def _protocol(name: str | None) -> str | None:

@@ -168,6 +168,14 @@ def _tell_disks(disks: Disks, definition: ServerDefinition, parameters: ServerPa
             f"the bank does not tell which volume it booted from; it boots from {disks.boot_volume}, which Nova "
             f"listed first, unless boot_volume_id names another: {others}",
         )
+    attached = definition.attach_metadata
+    if len(disks.data_volumes) > 1 and not all(
+        each in attached and attached[each].device for each in disks.data_volumes
+    ):
+        report.finding(
+            "attach_metadata",
+            f"the bank does not tell the devices of all its volumes, so their order may be another: {others}",
+        )
     if disks.boot_image is None and disks.boot_volume is None:
         known = definition.boot_metadata.boot_volume_id if definition.boot_metadata else None
         wanted = parameters.boot_volume_id or known

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from restore_openstack import cinder, glance
 from restore_openstack.disks import SERVER, VOLUME, disks_of
+from restore_openstack.fields import Given
 from restore_openstack.glance import ImageMetadata
 from restore_worker.plugin import (
     BankData,
@@ -56,10 +57,10 @@ class VolumeParameters(Parameters):
     restore_size: GiB, not less than the original's.
     """
 
-    restore_name: str | None = None
+    restore_name: Given | None = None
     restore_description: str | None = None
-    restore_volume_type: str | None = None
-    restore_availability_zone: str | None = None
+    restore_volume_type: Given | None = None
+    restore_availability_zone: Given | None = None
     restore_size: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -119,7 +120,8 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         _check_source(definition, parameters, report)
         _check_type(definition, parameters, servers, report)
         zone = resource.extra_info.get("availability_zone")
-        if zone and not parameters.restore_availability_zone:
+        # Of a snapshot Cinder makes the volume in the snapshot's zone.
+        if zone and not parameters.restore_availability_zone and not definition.snapshot_id:
             report.finding("availability_zone", f"it was in zone {zone!r}; {_DEFAULT_ZONE}")
         # A snapshot keeps the flag, and a volume made of an image gets it.
         bootable = bool(definition.backup_id) and _boots_a_server(resource, servers, selection)

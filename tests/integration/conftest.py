@@ -13,8 +13,8 @@ from tests.support.steps import Steps, installed
 def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steps]:
     """Have the stranger's plugin installed, and give what submits its resources."""
     folder = tmp_path_factory.mktemp("steps")
-    with installed(folder / "calls.log"):
-        yield Steps(folder, folder / "calls.log")
+    with installed(folder / "log"):
+        yield Steps(folder)
 
 
 @pytest.fixture(scope="module")

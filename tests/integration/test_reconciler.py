@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from restore_worker import restore
 from restore_worker.entries import QUEUE
 from restore_worker.states import RestoreState
 
@@ -14,8 +15,6 @@ def test_a_lost_first_message_is_sent_again(steps, worker, redis_url, monkeypatc
     with redis.Redis.from_url(redis_url) as client:
         assert client.delete(QUEUE) == 1
     worker(options=["--beat"])
-    events = [event for event in submitted.watch() if event]
-    assert submitted.status.state is RestoreState.COMPLETE
-    assert [(event.index, event.details["reason"]) for event in events if event.name == "resent"] == [
-        (None, "pending for too long")
-    ]
+    assert submitted.wait(30).state is RestoreState.COMPLETE
+    resent = [event for event in restore.get(submitted.id).watch() if event is not None and event.name == "resent"]
+    assert [(event.index, event.details["reason"]) for event in resent] == [(None, "pending for too long")]

@@ -64,10 +64,13 @@ class FakeSelection:
         self._parameters = parameters or {}
         self._definitions: dict[ResourceKey, Any] = {}
         self._edges = {key: list(children) for key, children in (edges or {}).items()}
-        for key in list(self._chosen):
-            implied = self.plugins[key.type].implied_dependencies(self.resource(key), self)
-            self._edges.setdefault(key, []).extend(implied)
-            self._chosen.update(self._edges[key])
+        before: set[ResourceKey] = set()
+        while self._chosen != before:
+            before = set(self._chosen)
+            for key in sorted(before):
+                implied = self.plugins[key.type].implied_dependencies(self.resource(key), self)
+                self._edges[key] = list(dict.fromkeys((*self._edges.get(key, ()), *implied)))
+                self._chosen.update(self._edges[key])
 
     def resource(self, key: ResourceKey) -> Resource:
         node = self.nodes[key]

@@ -35,11 +35,12 @@ def checkpoint(children: Sequence[Sequence[int]], told: Told | None = None) -> B
 
 @contextmanager
 def installed(log: Path) -> Iterator[None]:
-    """Have the stranger's package installed here and in processes that are started now; they log to ``log``."""
+    """Have the stranger's package installed here, and in processes that are started now, which log to a folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(STRANGER))
         patch.setenv("PYTHONPATH", str(STRANGER), prepend=":")
         patch.setenv("STRANGER_LOG", str(log))
+        log.mkdir()
         registry.installed.cache_clear()
         yield
     registry.installed.cache_clear()
@@ -49,12 +50,10 @@ def installed(log: Path) -> Iterator[None]:
 class Steps:
     """Submits restores of steps; every one has a bank of its own.
 
-    folder: where the banks are.
-    log: what the workers' plugins write down.
+    folder: where the banks are, and in ``log`` what was called.
     """
 
     folder: Path
-    log: Path
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def write(self, children: Sequence[Sequence[int]], told: Told | None = None) -> Path:
@@ -69,5 +68,5 @@ class Steps:
 
     def calls(self, restore_id: str) -> list[str]:
         """Return the ids of the resources whose plugin was called for a restore, in order, once for each call."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line.split()[1] for line in lines if line.startswith(restore_id)]
+        log = self.folder / "log" / restore_id
+        return log.read_text().split() if log.exists() else []

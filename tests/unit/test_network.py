@@ -68,6 +68,7 @@ class TestPruning:
     def test_a_part_brings_back_what_its_servers_reach(self):
         restored = restore_network(servers=SERVERS, restored=["db-1"], parameters={"networks": "new"}, **shop())
         assert restored.built() == {"db", "db-v4", "edge", LEG_DB, "pg", "pool", "web", "db-port"}
+        assert "2 networks, 2 subnets, 1 groups, 1 ports" in restored.told("networks")
 
     def test_ports_of_servers_that_are_not_restored_are_never_made(self):
         restored = restore_network(servers=SERVERS[:1], **shop())
@@ -292,6 +293,19 @@ class TestPorts:
         assert "shared" in restored.told("port_metadata.port.network_id")
         told = restored.told("port_metadata.port.fixed_ips")
         assert "192.0.2.7, fa:16:3e:00:00:01" in told
+
+    def test_on_a_network_of_somebody_else_port_security_and_address_pairs_are_lost_but_told(self):
+        pairs = [{"ip_address": "10.0.0.99"}]
+        ports = [
+            nodes.port("open", "alien", {}, port_security_enabled=False),
+            nodes.port("vip", "alien", {}, allowed_address_pairs=pairs),
+        ]
+        restored = restore_network(ports=ports)
+        assert {"port_security_enabled", "allowed_address_pairs"}.isdisjoint(
+            restored.properties("open") | restored.properties("vip")
+        )
+        assert "alien" in restored.told("port_metadata.open.port_security_enabled")
+        assert "10.0.0.99" in restored.told("port_metadata.vip.allowed_address_pairs")
 
     def test_a_subnet_or_group_that_the_bank_lacks(self):
         port = nodes.port("port", "net", {"sub": "10.0.0.7", "gone": "10.5.0.7"}, security_groups=["far"])

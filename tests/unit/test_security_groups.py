@@ -247,8 +247,16 @@ def test_what_heat_cannot_say_is_left_out_and_never_opened(rule, word):
     assert word in restored.told(f"{WHERE}.a.security_group_rules.a-rule-2")
 
 
-def test_a_rule_that_is_there_under_two_names_comes_back_once():
-    twice = [nodes.rule(protocol="icmpv6", ethertype="IPv6"), nodes.rule(protocol="ipv6-icmp", ethertype="IPv6")]
+@pytest.mark.parametrize(
+    "twice",
+    [
+        [nodes.rule(protocol="icmpv6", ethertype="IPv6"), nodes.rule(protocol="ipv6-icmp", ethertype="IPv6")],
+        [nodes.rule(protocol="6", port_range_min=22), nodes.rule(protocol="tcp", port_range_min=22)],
+        [nodes.rule(), nodes.rule(remote_ip_prefix="0.0.0.0/0")],
+        [nodes.rule(protocol="tcp"), nodes.rule(protocol="tcp", port_range_min=1, port_range_max=65535)],
+    ],
+)
+def test_rules_that_neutron_takes_for_the_same_come_back_once(twice):
     restored = restore_network(groups=[nodes.group("a", "a", twice)])
     assert len(rules_of(restored, "a")) == 3
 

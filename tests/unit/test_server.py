@@ -12,9 +12,10 @@ from restore_openstack.image import ImagePlugin
 from restore_openstack.network import NetworkPlugin
 from restore_openstack.server import ServerPlugin
 from restore_openstack.volume import VolumePlugin
+from restore_worker import restore
 from restore_worker.resource import ResourceKey
-from tests.support import nodes
-from tests.support.banks import Node
+from tests.support import banks, nodes
+from tests.support.banks import BankCheckpoint, Node
 from tests.support.fakes import FakeSelection, Rendering, render
 from tests.support.judge import judge
 
@@ -272,11 +273,25 @@ def test_whose_disk_the_image_holds_is_told(snapshot_of, text):
     assert bool(told(result, "image")) is bool(text)
 
 
+def test_volumes_whose_devices_are_unknown_may_change_places():
+    made = server(volumes=["volume-1", "volume-2"], root=False)
+    result, _ = judged(chosen(made, [IMAGE, *VOLUMES[:2]]))
+    assert "volume-1, volume-2" in told(result, "attach_metadata")
+    known, _ = judged(chosen(server(volumes=["volume-1", "volume-2"]), [IMAGE, *VOLUMES[:2]]))
+    assert told(known, "attach_metadata") == ""
+
+
+@pytest.mark.parametrize("name", ["restore_name", "restore_flavor_id", "restore_availability_zone"])
+def test_an_empty_text_takes_the_place_of_nothing(name):
+    with pytest.raises(ValidationError, match=name):
+        render(chosen(server(), parameters={name: ""}))
+
+
 def test_devices_as_text_are_read_as_before_2017():
     made = server(volumes=["volume-1", "volume-2"])
-    made.metadata["attach_metadata"] = {"volume-1": "/dev/vdc", "volume-2": "/dev/vdb"}
-    result, _ = judged(chosen(made, [IMAGE, *VOLUMES[:2]]))
-    assert attachments(result) == ["volume-2", "volume-1"]
+    made.metadata["attach_metadata"] = {"volume-1": "/dev/vdc", "volume-2": "/dev/vdb", "volume-3": None}
+    result, _ = judged(chosen(made, [IMAGE, *VOLUMES]))
+    assert attachments(result) == ["volume-2", "volume-1", "volume-3"]
 
 
 def test_server_snapshots_from_before_2017_are_refused():
@@ -367,6 +382,38 @@ def test_a_given_network_takes_the_place_of_all_others():
     assert {"port-0", "port-1"}.isdisjoint(result.fragments)
     assert "net-t" in told(result, "networks")
     assert "203.0.113.5" in told(result, "floating_ips")
+
+
+def test_groups_come_along_with_a_network_that_only_another_server_brings():
+    made = server(networks=["net-a"], security_groups=[{"name": "web"}])
+    other = nodes.server("server-2", boot="image-1", networks=["net-b"])
+    selection = FakeSelection(
+        [ServerPlugin(), VolumePlugin(), ImagePlugin(), NetworkPlugin()],
+        [IMAGE, NETWORK, made, other, nodes.volume("volume-1")],
+        {made.key: [IMAGE.key], other.key: [IMAGE.key]},
+        {str(SERVER_1): {"restore_net_id": "net-t"}, nodes.NETWORK: {"networks": "new"}},
+        chosen=[IMAGE.key, made.key, other.key],
+    )
+    result, properties = judged(selection)
+    assert properties["security_groups"] == [{"get_resource": "security_group_group-web"}]
+    assert told(result, "security_groups") == ""
+
+
+def test_the_planner_asks_again_once_a_network_came_along(tmp_path):
+    """server-1 is asked first, and then nobody had brought the network yet."""
+    made = server(networks=["net-a"], security_groups=[{"name": "web"}])
+    other = nodes.server("server-2", boot="image-1", networks=["net-b"])
+    edges = {made.key: (IMAGE.key,), other.key: (IMAGE.key,)}
+    volume = nodes.volume("volume-1")
+    banks.write(BankCheckpoint(nodes=(IMAGE, NETWORK, volume, made, other), edges=edges), tmp_path)
+    planned = restore.plan(
+        "latest",
+        bank=tmp_path,
+        resources=["server-1", "server-2"],
+        parameters={str(SERVER_1): {"restore_net_id": "net-t"}, nodes.NETWORK: {"networks": "new"}},
+    )
+    assert planned.problems == ()
+    assert [each for each in planned.findings if each.field == "security_groups"] == []
 
 
 def test_a_given_network_does_not_bring_others_along():

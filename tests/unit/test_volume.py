@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from restore_openstack.image import ImagePlugin
 from restore_openstack.server import ServerPlugin
@@ -90,6 +91,13 @@ def test_a_volume_without_a_name_is_named_by_heat_and_that_is_told():
 def test_the_original_zone_is_told():
     assert "availability_zone" in fields(rendered(BACKUP).findings)
     assert "availability_zone" not in fields(rendered(BACKUP, restore_availability_zone="az2").findings)
+    assert "availability_zone" not in fields(rendered(SNAPSHOT).findings)
+
+
+@pytest.mark.parametrize("name", ["restore_name", "restore_volume_type", "restore_availability_zone"])
+def test_an_empty_text_takes_the_place_of_nothing(name):
+    with pytest.raises(ValidationError, match=name):
+        rendered(BACKUP, **{name: ""})
 
 
 # What is built directly
@@ -277,6 +285,15 @@ def test_damaged_bytes_make_no_volume(cloud):
     with pytest.raises(DamagedDataError):
         build(cloud, FakeContext(data=[DATA], damage=DamagedDataError()), selection(BYTES), BYTES)
     assert (cloud.images, cloud.volumes) == ({}, {})
+
+
+def test_discard_deletes_what_cinder_could_not_build(cloud):
+    context, made = FakeContext(), boot_selection()
+    cloud.volume_status = "error"
+    with pytest.raises(CloudError):
+        build(cloud, context, made)
+    VolumePlugin().discard(made.resource(BACKUP.key), {"volume": ""}, context)
+    assert cloud.volumes == {}
 
 
 def test_discard_deletes_volume_and_image_also_if_nobody_noted_them(cloud):

@@ -1,6 +1,7 @@
 """A stranger's plugin, found by its entry point when this folder is on the path: its resources do what they are told.
 
-What runs is appended to the file that STRANGER_LOG names, a line a call; without it, each call is the first one.
+What runs is written down in the folder that STRANGER_LOG names, a file a restore and a line a call; without it, or in a
+rendering in one process, each call is the first one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
         return Produces.RESOURCE
 
     def restore(self, resource, work, template, context):
-        first = _log(f"{context.restore_id} {resource.id}")
+        first = _log(context.restore_id, resource.id)
         time.sleep(work.seconds)
         while work.ends == "held" and os.path.exists(work.obstacle):
             time.sleep(0.02)
@@ -64,13 +65,13 @@ def _stumble(ends: str, first: bool) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _log(line: str) -> bool:
-    """Append a line to the log; return whether it was not there before."""
-    path = os.environ.get("STRANGER_LOG")
-    if path is None:
+def _log(restore_id: str, resource_id: str) -> bool:
+    """Write a call down; return whether it is the resource's first."""
+    folder = os.environ.get("STRANGER_LOG")
+    if folder is None or not restore_id:
         return True
-    with open(path, "a+", encoding="ascii") as log:
+    with open(os.path.join(folder, restore_id), "a+", encoding="ascii") as log:
         log.seek(0)
-        known = f"{line}\n" in log.readlines()
-        log.write(f"{line}\n")
+        known = f"{resource_id}\n" in log.readlines()
+        log.write(f"{resource_id}\n")
     return not known
