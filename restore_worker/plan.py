@@ -158,6 +158,7 @@ class _Planner:
         self._bank = bank
         self._checkpoint = checkpoint
         self._graph = graph
+        self._explicit = chosen
         self._chosen = chosen
         self._registry = registry
         self.findings: list[Finding] = []
@@ -177,15 +178,14 @@ class _Planner:
 
     # What plugins ask
 
-    @property
-    def whole(self) -> bool:
-        return len(self._chosen) == len(self._graph.nodes)
-
     def find(self, resource_type: str) -> Iterable[Resource]:
         return self._by_type.get(resource_type, ())
 
     def chosen(self, key: ResourceKey) -> bool:
         return key in self._chosen
+
+    def implied(self, key: ResourceKey) -> bool:
+        return key in self._chosen and key not in self._explicit
 
     def children(self, key: ResourceKey) -> Iterable[Resource]:
         return [self._graph.nodes[child] for child in self._graph.children.get(key, ())]

@@ -87,15 +87,14 @@ class Report(Protocol):
 class Selection(Protocol):
     """What is to be restored, as `implied_dependencies` and `prepare` see it."""
 
-    @property
-    def whole(self) -> bool:
-        """True if every resource of the checkpoint is restored."""
-
     def find(self, resource_type: str) -> Iterable[Resource]:
         """Return the resources of that type in the checkpoint, chosen or not."""
 
     def chosen(self, key: ResourceKey) -> bool:
         """Say whether the resource is restored."""
+
+    def implied(self, key: ResourceKey) -> bool:
+        """Say whether the resource is restored only since a plugin named it among its implied dependencies."""
 
     def children(self, key: ResourceKey) -> Iterable[Resource]:
         """Return what the resource depends on, in the graph's order."""

@@ -64,7 +64,7 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
             for server in servers
             if _is_connected(server, resource.key, selection)
         ]
-        whole = selection.whole or not servers
+        whole = not selection.implied(resource.key)
         if not whole and parameters.networks is None:
             report.problem(
                 "networks",

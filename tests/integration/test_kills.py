@@ -1,7 +1,6 @@
 """What is killed or lost comes back: a worker, a child of its pool, Redis; and what a worker lacks is told."""
 
 import os
-import shutil
 from contextlib import suppress
 
 import pytest
@@ -122,11 +121,26 @@ def test_redis_is_killed_and_starts_again(steps, worker, obstacle, tmp_path):
     assert file.read_text() == restore.plan("latest", bank=bank).hot.text
 
 
-def test_a_bank_that_the_worker_cannot_read(steps, worker, tmp_path):
-    submitted = steps.submit(GRAPH)
-    bank = tmp_path / "elsewhere"
+def test_a_bank_that_the_worker_cannot_read(steps, worker, redis_url, tmp_path):
+    bank = steps.write(GRAPH)
+    submitted = restore.submit("latest", bank=bank)
     # As on another machine, where the directory is not mounted.
-    here = steps.folder / "bank-of-the-submitter"
-    ended = submitted.status
-    assert ended.state is RestoreState.PENDING
-    shutil.move(here, bank)
+    away = bank.rename(tmp_path / "away")
+    worker()
+    ended = submitted.wait(SECONDS)
+    assert ended.state is RestoreState.FAILED
+    assert ended.reason.startswith(f"preflight: the bank {bank.as_uri()}/karbor has no object checkpoints/")
+    assert (ended.left, steps.calls(submitted.id)) == (5, [])
+    away.rename(bank)
+    submitted.resume()
+    assert submitted.wait(SECONDS).state is RestoreState.COMPLETE
+
+
+def test_a_worker_without_the_plugin(steps, worker, redis_url):
+    submitted = steps.submit(GRAPH)
+    path = os.environ["PYTHONPATH"].split(os.pathsep)
+    worker(env={"PYTHONPATH": os.pathsep.join(each for each in path if each != str(STRANGER))})
+    ended = submitted.wait(SECONDS)
+    assert ended.state is RestoreState.FAILED
+    assert ended.reason == f"preflight: this worker ({os.uname().nodename}) has no plugin for {TYPE}: install it here"
+    assert (ended.left, steps.calls(submitted.id)) == (5, [])

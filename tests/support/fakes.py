@@ -60,7 +60,7 @@ class FakeSelection:
         self.plugins = {plugin.resource_type: plugin for plugin in plugins}
         self.nodes = {node.key: node for node in nodes}
         self._chosen = set(self.nodes if chosen is None else chosen)
-        self.whole = len(self._chosen) == len(self.nodes)
+        self._explicit = frozenset(self._chosen)
         self._parameters = parameters or {}
         self._definitions: dict[ResourceKey, Any] = {}
         self._edges = {key: list(children) for key, children in (edges or {}).items()}
@@ -82,6 +82,9 @@ class FakeSelection:
 
     def chosen(self, key: ResourceKey) -> bool:
         return key in self._chosen
+
+    def implied(self, key: ResourceKey) -> bool:
+        return key in self._chosen and key not in self._explicit
 
     def children(self, key: ResourceKey) -> list[Resource]:
         return [self.resource(child) for child in self._edges.get(key, ())]

@@ -66,6 +66,7 @@ def restore_network(
     *,
     servers: Iterable[Node] = (),
     restored: Iterable[str] | None = None,
+    explicit: bool = False,
     parameters: Mapping[str, Any] | None = None,
     **topology: Any,
 ) -> Restored:
@@ -73,11 +74,17 @@ def restore_network(
 
     servers: those of the checkpoint.
     restored: ids of the servers that are restored, if that is not the whole checkpoint.
+    explicit: whether the network is chosen itself besides some servers.
     parameters: of the network.
     """
     node = network or nodes.network(PROJECT_ID, **topology)
     servers = list(servers)
-    chosen = None if restored is None else [node.key, *(each.key for each in servers if each.id in set(restored))]
+    # The network comes with its servers, by implication; alone, it is chosen itself.
+    chosen = None
+    if restored is not None:
+        chosen = [each.key for each in servers if each.id in set(restored)]
+        if explicit or not chosen:
+            chosen.append(node.key)
     plugins = [NetworkPlugin(), ServerPlugin()]
     selection = FakeSelection(plugins, [node, *servers], None, {nodes.NETWORK: parameters or {}}, chosen)
     work, report = selection.prepare(node.key)

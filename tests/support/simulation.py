@@ -56,6 +56,7 @@ class SimulatedCelery:
         self.trouble = trouble
         self.now = 1_800_000_000.0
         self.ledger = LedgerTwin(lambda: self.now)
+        self.delivered = 0
         self.bodies = 0
         self._messages: list[tuple[float, Message]] = []
         self._chords: dict[str, Chord] = {}
@@ -94,7 +95,9 @@ class SimulatedCelery:
         for node in nodes:
             self.maybe_die()
             self._send(
-                Message(canvas.RESTORE_RESOURCE, restore_id, f"{group}.{node.index}", node.index, node.queue, group)
+                Message(
+                    canvas.RESTORE_RESOURCE, restore_id, f"{group}.{node.index}", node.index, node.queue, group
+                )
             )
 
     def _send_body(self, app: object, restore_id: str) -> None:
@@ -128,26 +131,27 @@ class SimulatedCelery:
         self.now = max(self.now, until)
         self._depth -= 1
 
-    def run(self, over: Callable[[], bool]) -> None:
-        """Work until it is over, and then until no message is left; beat ticks as long as nothing else happens."""
+    def run(self, over: Callable[[], bool], *, drain: bool = True) -> None:
+        """Work until it is over, with a beat; drain: and then until no message is left, without one."""
         next_beat = self.now
         for _ in range(200_000):
+            ended = over()
+            if ended and not (drain and self._messages):
+                return
+            if not ended and self.now >= next_beat:
+                with contextlib.suppress(WorkerDied):
+                    tasks.reconcile.run()
+                next_beat = self.now + BEAT_SECONDS
             ready = [each for each in self._messages if each[0] <= self.now]
             if ready:
                 self._deliver(self.random.choice(ready))
-            elif over():
-                if not self._messages:
-                    return
-                self.now = min(due for due, _ in self._messages)
             else:
-                self.now = min([next_beat, *(due for due, _ in self._messages)])
-            if self.now >= next_beat and not over():
-                tasks.reconcile.run()
-                next_beat = self.now + BEAT_SECONDS
+                self.now = min([*(due for due, _ in self._messages), *([] if ended else [next_beat])])
         raise AssertionError("it does not end")
 
     def _deliver(self, entry: tuple[float, Message]) -> None:
         self._messages.remove(entry)
+        self.delivered += 1
         self.now = max(self.now, entry[0])
         message = entry[1]
         try:

@@ -93,10 +93,13 @@ class Walk:
         self.celery.ledger.record(replace(new, work=works))
         self.celery.send_preflight(None, self.restore_id, 1)
 
+    @property
+    def ended(self) -> bool:
+        return self.celery.ledger.get(self.restore_id).state in FINAL_RESTORE_STATES
+
     def run(self) -> RestoreState:
-        ledger = self.celery.ledger
-        self.celery.run(lambda: ledger.get(self.restore_id).state in FINAL_RESTORE_STATES)
-        return ledger.get(self.restore_id).state
+        self.celery.run(lambda: self.ended)
+        return self.celery.ledger.get(self.restore_id).state
 
     def resume(self) -> None:
         epoch = self.celery.ledger.resume(self.restore_id)
@@ -135,7 +138,7 @@ class Walk:
             done |= {index for name, index in ends if name == "done"}
 
 
-def walk(children: list[list[int]], seed: int, trouble: float, broken: set[int]) -> tuple[Walk, list[StepPlugin]]:
+def walk(children: list[list[int]], seed: int, trouble: float, broken: set[int]) -> Walk:
     celery = SimulatedCelery(
         seed, trouble, lambda celery: [StepPlugin(f"Type::{kind}", celery, broken) for kind in (0, 1)]
     )
@@ -143,7 +146,7 @@ def walk(children: list[list[int]], seed: int, trouble: float, broken: set[int])
 
 
 SEEDS = st.integers(0, 2**32)
-TROUBLES = st.sampled_from([0.0, 0.02, 0.1, 0.25])
+TROUBLES = st.sampled_from([0.0, 0.02, 0.1])
 
 
 @settings(max_examples=200)
@@ -184,19 +187,12 @@ def test_any_graph_is_walked_once_children_first_whatever_celery_does(children, 
 def test_a_restore_that_its_user_stops_goes_on_where_it_was(children, seed, trouble, steps) -> None:
     one = walk(children, seed, trouble, set())
     ledger = one.celery.ledger
-    left = [steps]
-
-    def stopped() -> bool:
-        left[0] -= 1
-        state = ledger.get("restore-1").state
-        if left[0] <= 0 and state not in FINAL_RESTORE_STATES:
-            assert ledger.move("restore-1", state, RestoreState.CANCELLED)
-        return state in FINAL_RESTORE_STATES
-
     with one.celery.in_place():
         one.submit()
-        # Not to the end: what is still on its way meets the next epoch.
-        one.celery.run_until(stopped)
+        # Not to the end: what is on its way meets the next epoch.
+        one.celery.run(lambda: one.celery.delivered >= steps or one.ended, drain=False)
+        if not one.ended:
+            assert ledger.move("restore-1", ledger.get("restore-1").state, RestoreState.CANCELLED)
         while ledger.get("restore-1").state is not RestoreState.COMPLETE:
             one.resume()
             one.run()

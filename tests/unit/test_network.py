@@ -76,6 +76,12 @@ class TestPruning:
         for port, owner in (("db-port", "db-1"), ("alone-port", "alone")):
             assert owner in restored.told(f"port_metadata.{port}.device_owner")
 
+    def test_a_network_that_is_chosen_itself_is_not_pruned(self):
+        some = restore_network(servers=SERVERS, restored=["db-1"], explicit=True, **shop())
+        everything = restore_network(servers=SERVERS, restored=[], **shop())
+        assert not some.problems
+        assert everything.fragments.keys() < some.fragments.keys()
+
     def test_a_part_has_no_default_for_networks_and_says_which_to_choose(self):
         restored = restore_network(servers=SERVERS, restored=["db-1"], **shop())
         (problem,) = restored.problems
