@@ -13,7 +13,7 @@ from celery import Celery
 from celery.utils.imports import cwd_in_path
 
 from restore_worker import canvas, settings
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE
+from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE
 
 DAY = 86400
 
@@ -60,8 +60,10 @@ def _application() -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
+        worker_consumer="restore_worker.consumer:Consumer",
         task_default_queue=QUEUE,
-        task_queues={QUEUE: {}, TRANSFER_QUEUE: {}},
+        task_queues={QUEUE: {}, TRANSFER_QUEUE: {}, RECONCILE_QUEUE: {}},
+        task_routes={canvas.RECONCILE: RECONCILE_QUEUE},
         task_create_missing_queues=False,
         # The life of a chord's keys without news; a shorter one would end a long restore without a word.
         result_chord_expires=7 * DAY,

@@ -32,6 +32,8 @@ ASSEMBLE = "restore_worker.assemble"
 CREATE_STACK = "restore_worker.create_stack"
 RECONCILE = "restore_worker.reconcile"
 
+_WORTH_A_BATCH = 3
+
 
 def send_preflight(app: Celery, restore_id: str, epoch: int) -> None:
     """Send the first message of an epoch."""
@@ -65,8 +67,6 @@ def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Nod
                 shadow=f"restore {node.type} {node.name or node.id}"[:120],
                 ignore_result=True,
                 producer=producer,
-                # Nobody asks a task for what it sent.
-                add_to_parent=False,
             )
 
 
@@ -76,8 +76,8 @@ def send_body(app: Celery, restore_id: str) -> None:
 
 
 def _batch(producer: Producer, messages: int) -> AbstractContextManager[object]:
-    """Return what sends many messages at once; a few go faster without, and are sent again if that fails."""
-    return producer.batch() if messages > 2 else nullcontext()
+    """Return what sends several messages in one go; one alone, the usual case, is sent again if that fails."""
+    return producer.batch() if messages > 1 else nullcontext()
 
 
 def _group_id(restore_id: str, epoch: int) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from restore_worker.states import ResourceState, RestoreState
 
+# How a resource that was tried ends.
+Outcome = Literal[ResourceState.DONE, ResourceState.FAILED]
 # Queues: tasks that move image bytes can be scaled apart from those that only think.
 QUEUE = "restore"
 TRANSFER_QUEUE = "transfer"
+# The reconciler must not wait behind the backlog that it looks at.
+RECONCILE_QUEUE = "reconcile"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from restore_worker.errors import LedgerError
-
 if TYPE_CHECKING:
     from restore_worker.ledger import Ledger
 
@@ -58,5 +56,5 @@ class LeaseKeeper:
             for restore_id, index, token in held:
                 try:
                     self._ledger.renew(restore_id, index, token, self._seconds)
-                except LedgerError as error:
-                    logger.warning("lease of %s/%s not renewed: %s", restore_id, index, error)
+                except Exception as error:  # noqa: BLE001 - the thread serves all tasks of the process
+                    logger.warning("lease of %s/%s not renewed: %r", restore_id, index, error)

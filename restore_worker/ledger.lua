@@ -131,10 +131,15 @@ function verbs.claim(index, token, lease, most, worker)
     attempts = attempts + 1
     local ends = NOW + tonumber(lease)
     write(index, 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker)
-    forget(index, 'looks')
+    -- A copy of the message of what waits or ran may be in a worker's memory: its count stands.
+    if state == 'ready' then forget(index, 'looks') end
     redis.call('HSETNX', PROGRESS, index .. '.started', NOW)
     look_at(index, ends + 1)
-    event('running', index, 'attempt', attempts, 'worker', worker)
+    -- Something that is built for hours is looked at every few seconds: that is no news each time.
+    if read(index, 'told') ~= attempts .. ' ' .. worker then
+      write(index, 'told', attempts .. ' ' .. worker)
+      event('running', index, 'attempt', attempts, 'worker', worker)
+    end
   end
   return { 'claimed', tostring(attempts), redis.call('HGET', NODES, index), redis.call('HGET', WORK, index),
     checkpoint, bank, cloud, epoch }
@@ -152,14 +157,14 @@ end
 
 -- index, token, seconds, reason, 1 if the attempt counts; 1 if the lease was still the token's
 function verbs.wait(index, token, seconds, reason, counts)
-  local state, holder, attempts = read(index, 'state', 'token', 'attempts')
+  local state, holder, attempts, known = read(index, 'state', 'token', 'attempts', 'reason')
   if state ~= 'running' or holder ~= token then return 0 end
   local due = NOW + tonumber(seconds)
   if counts == '0' then attempts = attempts - 1 end
   write(index, 'state', 'waiting', 'until', due, 'reason', reason, 'attempts', attempts)
   forget(index, 'token')
   look_at(index, due + PATIENCE)
-  event('waiting', index, 'reason', reason, 'seconds', seconds)
+  if reason ~= known then event('waiting', index, 'reason', reason, 'seconds', seconds) end
   return 1
 end
 
@@ -247,7 +252,7 @@ function verbs.resume()
   end
   for _, index in ipairs(open) do
     local needed = needs[tostring(index)] or 0
-    forget(index, 'token', 'until', 'cause', 'ended', 'reason', 'attempts', 'looks')
+    forget(index, 'token', 'until', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told')
     look_no_more(index)
     write(index, 'needs', needed, 'state', needed == 0 and 'ready' or 'planned')
     if needed == 0 then leaves[#leaves + 1] = index end
@@ -278,8 +283,8 @@ function verbs.look(index, busy)
       return { 'over', {} }
     end
     local node = redis.call('HGET', NODES, index)
-    -- Its message may well be one of those: that is backlog, not loss.
-    if state == 'ready' and string.find(busy, ',' .. cjson.decode(node)[4] .. ',', 1, true) then
+    -- Its message may well be one of those: that is backlog, not loss, unless it goes on for too long.
+    if state == 'ready' and looks <= 3 and string.find(busy, ',' .. cjson.decode(node)[4] .. ',', 1, true) then
       return { 'later', {} }
     end
     event('resent', index, 'reason', state .. ' for too long')

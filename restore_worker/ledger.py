@@ -27,7 +27,7 @@ import dataclasses
 import importlib.resources
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -49,9 +49,6 @@ from restore_worker.ledger_reader import (
 from restore_worker.settings import Settings
 from restore_worker.states import ResourceState, RestoreState, may_follow
 from restore_worker.template import Fragment, Hot, dump_fragment
-
-# A restart of Redis takes seconds: calls are repeated for about half a minute before a task gives up.
-_RETRIES = Retry(ExponentialWithJitterBackoff(base=0.05, cap=3), 15)
 
 
 class Ledger(LedgerReader):
@@ -152,7 +149,7 @@ class Ledger(LedgerReader):
         restore_id: str,
         index: int,
         token: str,
-        state: Literal[ResourceState.DONE, ResourceState.FAILED],
+        state: Outcome,
         reason: str = "",
         fragments: Mapping[str, Fragment] | None = None,
     ) -> Settled:
@@ -218,12 +215,16 @@ class Ledger(LedgerReader):
             return self._script(keys=keys, args=[verb, restore_id, self._patience, *arguments])
 
 
-def connect(settings: Settings) -> Ledger:
-    """Return the ledger in the Redis of the settings; calls are repeated for a while if the connection is lost."""
+def connect(settings: Settings, *, retries: int = 15) -> Ledger:
+    """Return the ledger in the Redis of the settings.
+
+    retries: how often a call is repeated if the connection is lost; 15 take about half a minute, in which Redis
+        may be restarted.
+    """
     client = redis.Redis.from_url(
         settings.redis_url(),
         decode_responses=True,
-        retry=_RETRIES,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=3), retries),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError, BusyLoadingError],
         socket_timeout=20,
         socket_connect_timeout=5,

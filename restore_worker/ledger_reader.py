@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import redis
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
 
 from restore_worker.entries import Event, Node, ResourceProgress, RestoreRecord
 from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
@@ -178,6 +178,9 @@ def translated() -> Iterator[None]:
         yield
     except (redis.ConnectionError, redis.TimeoutError, BusyLoadingError) as error:
         raise LedgerUnavailableError(f"Redis does not answer: {error}") from error
+    except (ReadOnlyError, OutOfMemoryError) as error:
+        # A replica before it takes over, or a Redis that somebody is making room in: that may pass.
+        raise LedgerUnavailableError(f"Redis takes no writes now: {error}") from error
     except RedisError as error:
         raise LedgerError(f"Redis refused: {error}") from error
 

@@ -46,6 +46,11 @@ class ParsedParameters:
             else:
                 self._parse(plugin, key, {**given.get(key.type, {}), **values})
 
+    @property
+    def of_single_resources(self) -> list[ResourceKey]:
+        """The resources that have parameters of their own."""
+        return [key for key in self._known if key.id]
+
     def get(self, key: ResourceKey) -> BaseModel:
         """Return the parameters of a resource: its own over those of its type over the plugin's defaults."""
         of_type = ResourceKey(key.type, "")

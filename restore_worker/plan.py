@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from restore_worker.bank import Bank, check_chunks
 from restore_worker.catalogue import resolve
 from restore_worker.checkpoint import Checkpoint, parse_checkpoint
 from restore_worker.definitions import Definitions
-from restore_worker.errors import BankError, CheckpointError, RestoreError
+from restore_worker.errors import BankError, CheckpointError, PluginError, RestoreError
 from restore_worker.graph import ResourceGraph
 from restore_worker.parameters import ParsedParameters, RestoreParameters
 from restore_worker.plugin import BankData, Produces
@@ -106,7 +107,8 @@ def make_plan(
     checkpoint_id = resolve(bank, checkpoint)
     found = parse_checkpoint(checkpoint_id, bank.read(f"checkpoints/{checkpoint_id}/index.json").data)
     graph = found.restorable_graph()
-    chosen = frozenset(graph.nodes) if resources is None else _select(found.id, graph, resources)
+    selectors = [resources] if isinstance(resources, str) else resources
+    chosen = frozenset(graph.nodes) if selectors is None else _select(found.id, graph, selectors)
     return _Planner(bank, found, graph, chosen, registry or installed(), parameters or {}).plan()
 
 
@@ -218,6 +220,9 @@ class _Planner:
                 planned.append(PlannedResource(one.resource, places, one.work, one.produces, one.data))
         self._check_builders(planned)
         self._tell_not_in_bank()
+        for key in self._parameters.of_single_resources:
+            if key not in self._chosen:
+                self.tell(key, "parameter", "the resource is not among those that are restored")
         problems = tuple(each for told in self._problems.values() for each in told if self._concerns(each))
         return Plan(self._checkpoint, self._bank, tuple(planned), tuple(self.findings), problems)
 
@@ -234,11 +239,22 @@ class _Planner:
             for key in sorted(self._chosen):
                 plugin = self._registry.get(key.type)
                 if plugin is not None and self._definitions.get(key) is not None:
-                    edges[key] = list(plugin.implied_dependencies(self._graph.nodes[key], self))
+                    edges[key] = self._implied_by(plugin, key)
             self._graph = self._graph.with_edges({key: implied for key, implied in edges.items() if implied})
             before = self._chosen
             self._chosen = self._graph.closure(before)
             self._definitions.load(sorted(self._chosen - before))
+
+    def _implied_by(self, plugin: AnyPlugin, key: ResourceKey) -> list[ResourceKey]:
+        with self._telling(plugin, key):
+            implied = list(plugin.implied_dependencies(self._graph.nodes[key], self))
+            unknown = [each for each in implied if each not in self._graph.nodes]
+            if unknown:
+                raise PluginError(
+                    f"its plugin {_name(plugin)} says that it needs {unknown[0]}, which is no resource"
+                )
+            return implied
+        return []
 
     def _plan_one(self, resource: Resource) -> PlannedResource | None:
         """Return what its plugin makes of a resource, without children yet; None if that has problems."""
@@ -246,20 +262,30 @@ class _Planner:
         definition = self._definitions.get(resource.key)
         if plugin is None or (plugin.Definition is not None and definition is None):
             return None  # told by the definitions
-        try:
-            work = plugin.prepare(
-                resource, definition, self._parameters.get(resource.key), self, _Reporter(resource, self)
-            )
+        with self._telling(plugin, resource.key):
+            report = _Reporter(resource, self)
+            work = plugin.prepare(resource, definition, self._parameters.get(resource.key), self, report)
+            if resource.key in self._problems:
+                return None
+            produces = plugin.produces(work)
+            if not isinstance(work, plugin.Work) or not isinstance(produces, Produces):
+                raise PluginError(f"its plugin {_name(plugin)} prepared {work!r:.80}, and says {produces!r:.80}")
             data = plugin.data(work)
             if data is not None:
                 check_chunks(self._bank, self._checkpoint.id, resource.id, data.chunks)
-            one = PlannedResource(resource, (), work, plugin.produces(work), data)
+            return PlannedResource(resource, (), work, produces, data)
+        return None
+
+    @contextlib.contextmanager
+    def _telling(self, plugin: AnyPlugin, key: ResourceKey) -> Iterator[None]:
+        """Make a problem of the resource of whatever its plugin raises."""
+        try:
+            yield
         except RestoreError as error:
-            self.tell(resource.key, "data" if isinstance(error, BankError) else "", str(error))
+            self.tell(key, "data" if isinstance(error, BankError) else "", str(error))
         except Exception as error:
-            logger.debug("plugin of %s", resource, exc_info=True)
-            self.tell(resource.key, "", f"its plugin {_name(plugin)} broke: {error!r}")
-        return None if resource.key in self._problems else one
+            logger.debug("plugin of %s", key, exc_info=True)
+            self.tell(key, "", f"its plugin {_name(plugin)} broke: {error!r}")
 
     def _check_builders(self, planned: list[PlannedResource]) -> None:
         """Refuse what is to be built before the stack but needs what only the stack will build."""

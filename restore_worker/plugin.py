@@ -100,7 +100,7 @@ class Selection(Protocol):
         """Return what the resource depends on, in the graph's order."""
 
     def parents(self, key: ResourceKey) -> Iterable[Resource]:
-        """Return the chosen resources that depend on it, in the graph's order."""
+        """Return the chosen resources that depend on it, in the graph's order; only `prepare` may ask."""
 
     def definition(self, key: ResourceKey) -> Any:
         """Return the parsed metadata of a resource, None if it has none or it is broken (told elsewhere)."""

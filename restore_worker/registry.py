@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -32,6 +31,10 @@ class Registry:
         """The types that can be restored, sorted."""
         return sorted(self._by_type)
 
+    def __getitem__(self, resource_type: str) -> AnyPlugin:
+        """Return the plugin of a type that has one."""
+        return self._by_type[resource_type]
+
     def get(self, resource_type: str) -> AnyPlugin | None:
         """Return the plugin of a type, None if nobody restores it."""
         return self._by_type.get(resource_type)
@@ -43,12 +46,13 @@ def installed() -> Registry:
     plugins = []
     for entry in entry_points(group=GROUP):
         try:
-            cls = entry.load()
+            plugin = entry.load()()
+            known = isinstance(plugin, RestorePlugin) and isinstance(plugin.resource_type, str)
         except Exception as error:
             raise PluginError(f"plugin {entry.name} ({entry.value}) cannot be loaded: {error!r}") from error
-        if not (inspect.isclass(cls) and issubclass(cls, RestorePlugin)):
+        if not known:
             raise PluginError(f"plugin {entry.name} ({entry.value}) is not a class derived from RestorePlugin")
-        plugins.append(cls())
+        plugins.append(plugin)
     return Registry(plugins)
 
 

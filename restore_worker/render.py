@@ -9,6 +9,7 @@ from restore_worker.context import RestoreContext
 from restore_worker.errors import RestoreError, TemplateError
 from restore_worker.plan import Finding, Plan, Problem
 from restore_worker.registry import Registry, installed
+from restore_worker.resource import Resource
 from restore_worker.template import Fragment, HeatTemplate, Hot, assemble
 
 # Heat's defaults for max_resources_per_stack and max_template_size; a target may be configured otherwise.
@@ -38,26 +39,34 @@ def render(plan: Plan, *, verify: bool = True, registry: Registry | None = None)
         return Rendering(plan, None, plan.findings, plan.problems)
     registry = registry or installed()
     fragments: dict[str, Fragment] = {}
+    owners: dict[str, Resource] = {}
     problems: list[Problem] = []
     for planned in plan.resources:
         resource = planned.resource
         template = HeatTemplate(fragments.get)
         context = RestoreContext("", plan.checkpoint.id, resource, plan.bank, planned.data)
-        plugin = registry.get(resource.type)
+        plugin = registry[resource.type]
         try:
             if verify:
                 context.verify_data()
-            if plugin is not None:
-                plugin.restore(resource, planned.work, template, context)
-            for original_id in template.fragments.keys() & fragments.keys():
-                raise TemplateError(f"{original_id} was put into the template already, by another resource")
+            plugin.restore(resource, planned.work, template, context)
+            _own(resource, template, owners)
         except RestoreError as error:
             problems.append(Problem(*resource.key, resource.name, "", str(error)))
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            problems.append(Problem(*resource.key, resource.name, "", f"its plugin broke: {error!r}"))
         fragments.update(template.fragments)
     if problems:
         return Rendering(plan, None, plan.findings, tuple(problems))
     hot = assemble(fragments, plan.description)
     return Rendering(plan, hot, (*plan.findings, *_limits(hot)), ())
+
+
+def _own(resource: Resource, template: HeatTemplate, owners: dict[str, Resource]) -> None:
+    for original_id in template.fragments:
+        other = owners.setdefault(original_id, resource)
+        if other is not resource:
+            raise TemplateError(f"{original_id} was put into the template already, by {other}")
 
 
 def _limits(hot: Hot | None) -> Iterable[Finding]:

@@ -21,6 +21,7 @@ from restore_worker.bank import Bank, open_bank
 from restore_worker.cloud import check_cloud
 from restore_worker.entries import (
     QUEUE,
+    RECONCILE_QUEUE,
     TRANSFER_QUEUE,
     Event,
     NewRestore,
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 # With no event for so long, somebody should look whether anybody works.
 QUIET_SECONDS = 10.0
-# Seconds between two looks at a restore with news: one that does hundreds of things a second is not slowed by them.
+# Seconds between two looks at a restore with news: hundreds of looks a second would slow it down.
 _PACE = 0.05
 
 
@@ -206,7 +207,7 @@ class Restore:
             return ["Redis does not answer"]
         attended = {queue["name"] for queues in answers.values() for queue in queues}
         left = (each for each in self.resources if each.state not in SETTLED_RESOURCE_STATES)
-        needed = {QUEUE} | {each.node.queue for each in left}
+        needed = {QUEUE, RECONCILE_QUEUE} | {each.node.queue for each in left}
         found = [f"no worker on queue {queue}" for queue in sorted(needed - attended)]
         silent = _ledger().unreconciled_seconds()
         if silent is None:
@@ -247,7 +248,8 @@ def _ledger() -> Ledger:
 def _connected(current: Settings) -> Ledger:
     from restore_worker.ledger import connect
 
-    return connect(current)
+    # Somebody waits for the answer: that Redis is not there shall be told soon.
+    return connect(current, retries=4)
 
 
 def _start(restore_id: str, epoch: int) -> None:

@@ -11,19 +11,31 @@ import logging
 import os
 import random
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from celery import Task
-from celery.exceptions import Ignore
-from kombu.exceptions import ChannelError
+from celery.exceptions import Ignore, Reject
+from kombu.exceptions import ChannelError, KombuError
 
 from restore_worker import canvas, ledger, settings
 from restore_worker.app import app
 from restore_worker.bank import Bank, open_bank
 from restore_worker.checkpoint import parse_checkpoint
 from restore_worker.context import RestoreContext
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Claimed, Held, Idle, Node, RestoreRecord, Settled
-from restore_worker.errors import PluginError, RestoreError, Retriable, StaleLeaseError
+from restore_worker.entries import (
+    QUEUE,
+    TRANSFER_QUEUE,
+    Claimed,
+    Held,
+    Idle,
+    Node,
+    Outcome,
+    RestoreRecord,
+    Settled,
+)
+from restore_worker.errors import LedgerError, PluginError, RestoreError, Retriable, StaleLeaseError
 from restore_worker.lease import LeaseKeeper
 from restore_worker.plugin import StillBuilding
 from restore_worker.registry import installed
@@ -77,10 +89,10 @@ def preflight(self: Task, restore_id: str) -> None:
     if record.state in {RestoreState.PENDING, RestoreState.CHECKING}:
         try:
             _check(record)
-        except RestoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
             if isinstance(error, Retriable) and self.request.retries < _settings().max_attempts:
                 raise self.retry(countdown=_delay(self.request.retries)) from None
-            _ledger().move(restore_id, RestoreState.CHECKING, RestoreState.FAILED, f"preflight: {error}")
+            _ledger().move(restore_id, RestoreState.CHECKING, RestoreState.FAILED, f"preflight: {_told(error)}")
             return
         # Only while nothing runs yet: the size is that of the whole epoch.
         canvas.declare(app, restore_id, record.epoch, record.left)
@@ -105,6 +117,16 @@ def _check(record: RestoreRecord) -> None:
 @app.task(name=canvas.RESTORE_RESOURCE, bind=True, ignore_result=True, max_retries=None)
 def restore_resource(self: Task, restore_id: str, index: int) -> None:
     """Restore one resource, then let go what waited for it alone."""
+    try:
+        _restore_resource(self, restore_id, index)
+    except (LedgerError, KombuError, Reject) as error:
+        # Redis is gone for longer than calls are repeated. An error would end the chord; so there is no part of it
+        # now, and the reconciler sends the task again under the same id.
+        logger.warning("%s/%s is left to the reconciler: %r", restore_id, index, error)
+        raise Ignore from error
+
+
+def _restore_resource(task: Task, restore_id: str, index: int) -> None:
     token = uuid.uuid4().hex
     claim = _ledger().claim(
         restore_id,
@@ -112,48 +134,73 @@ def restore_resource(self: Task, restore_id: str, index: int) -> None:
         token,
         lease=_settings().lease_seconds,
         most_attempts=_settings().max_attempts,
-        worker=self.request.hostname or "",
+        worker=task.request.hostname or "",
     )
     match claim:
         case Idle():
             return
         case Held(seconds):
             # The other copy may die yet: this one stays until the resource is settled.
-            raise self.retry(countdown=min(seconds + 1, _LONGEST_COUNTDOWN))
-        case Claimed():
+            raise task.retry(countdown=min(seconds + 1, _LONGEST_COUNTDOWN))
+        case Claimed(epoch=epoch):
             with _leases().holding(restore_id, index, token):
-                settled = _restore(self, claim, restore_id, token)
+                settled = _settle(task, claim, restore_id, token)
         case Settled():
-            settled = claim
-    epoch = claim.epoch if isinstance(claim, Claimed) else _ledger().get(restore_id).epoch
+            settled, epoch = claim, _ledger().get(restore_id).epoch
     canvas.send_resources(app, restore_id, epoch, settled.released)
 
 
-def _restore(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:
-    """Call the plugin and settle the resource, or raise Retry."""
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What an attempt came to."""
+
+    state: Outcome
+    reason: str = ""
+    fragments: Mapping[str, Fragment] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """The attempt is to be made again. counts: it is one of those that are limited."""
+
+    seconds: float
+    reason: str
+    counts: bool
+
+
+def _settle(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:
+    """Make one attempt and settle the resource, or raise Retry."""
     index = claim.node.index
-    settle = functools.partial(_ledger().settle, restore_id, index, token)
+    # If somebody else has it by now: come back soon to see it settled.
+    seconds = 1.0
     try:
-        try:
-            return settle(ResourceState.DONE, fragments=_fragments(claim, restore_id))
-        except StaleLeaseError:
-            raise
-        except StillBuilding as signal:
-            seconds = min(signal.after, _LONGEST_COUNTDOWN)
-            reason, counts = signal.reason, False
-        except RestoreError as error:
-            if not isinstance(error, Retriable):
-                return settle(ResourceState.FAILED, str(error))
-            seconds, reason, counts = _delay(claim.attempts), str(error), True
-        except Exception as error:
-            logger.exception("plugin of %s", claim.node)
-            return settle(ResourceState.FAILED, f"its plugin broke: {error!r}")
-        if not _ledger().wait(restore_id, index, token, seconds, reason, counts=counts):
-            raise StaleLeaseError
+        match _attempt(claim, restore_id):
+            case _End(state, reason, fragments):
+                return _ledger().settle(restore_id, index, token, state, reason, fragments)
+            case _Pause(pause, reason, counts):
+                if _ledger().wait(restore_id, index, token, pause, reason, counts=counts):
+                    seconds = pause
     except StaleLeaseError:
-        # Somebody else has it now: come back to see it settled.
-        seconds = 1.0
+        logger.warning("%s of %s was taken over by another worker", claim.node.id, restore_id)
     raise task.retry(countdown=seconds)
+
+
+def _attempt(claim: Claimed, restore_id: str) -> _End | _Pause:
+    try:
+        return _End(ResourceState.DONE, fragments=_fragments(claim, restore_id))
+    except StaleLeaseError:
+        raise
+    except StillBuilding as signal:
+        return _Pause(min(signal.after, _LONGEST_COUNTDOWN), signal.reason, counts=False)
+    except RestoreError as error:
+        if not isinstance(error, Retriable):
+            return _End(ResourceState.FAILED, str(error))
+        if claim.attempts >= _settings().max_attempts:
+            return _End(ResourceState.FAILED, f"given up after {claim.attempts} attempts: {error}")
+        return _Pause(_delay(claim.attempts), str(error), counts=True)
+    except Exception as error:
+        logger.exception("plugin of %s", claim.node)
+        return _End(ResourceState.FAILED, f"its plugin broke: {error!r}")
 
 
 def _fragments(claim: Claimed, restore_id: str) -> dict[str, Fragment]:
@@ -188,10 +235,15 @@ def assemble_template(self: Task, restore_id: str) -> None:  # noqa: ARG001 - on
     fragments = _ledger().fragments(restore_id)
     try:
         hot = assemble(fragments, record.description)
-    except RestoreError as error:
-        finish(RestoreState.FAILED, str(error))
-        raise Ignore from None
+    except Exception as error:
+        finish(RestoreState.FAILED, _told(error))
+        raise Ignore from error
     finish(RestoreState.COMPLETE, hot=hot)
+
+
+def _told(error: Exception) -> str:
+    """Return an error as people read it; one that nobody foresaw with its type."""
+    return str(error) if isinstance(error, RestoreError) else f"unforeseen: {error!r}"
 
 
 def _reasons(record: RestoreRecord) -> str:

@@ -15,7 +15,7 @@ from cliff.command import Command
 
 from restore_worker import embedded, settings
 from restore_worker.cli.supervisor import Supervisor
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE
+from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE
 from restore_worker.errors import RestoreError
 
 # Flower shows every restore and asks nobody who they are: only this machine may see it.
@@ -117,7 +117,12 @@ def _worker(*options: str) -> list[str]:
     name = f"restore-{os.getpid()}@%h"
     # Gossip and mingle tell workers of each other, which nobody here needs.
     return _celery(
-        *("worker", f"--queues={QUEUE},{TRANSFER_QUEUE}", f"--hostname={name}", "--loglevel=INFO"),
+        *(
+            "worker",
+            f"--queues={QUEUE},{TRANSFER_QUEUE},{RECONCILE_QUEUE}",
+            f"--hostname={name}",
+            "--loglevel=INFO",
+        ),
         *("--without-gossip", "--without-mingle", *options),
     )
 

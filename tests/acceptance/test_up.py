@@ -117,7 +117,7 @@ def test_more_workers_join(shared, tmp_path):
     )
     assert more.stop() == 0
     queues = sorted(sorted(each["name"] for each in worker) for worker in json.loads(listed.stdout).values())
-    assert queues == [["restore", "transfer"], ["transfer"]]
+    assert queues == [["reconcile", "restore", "transfer"], ["transfer"]]
 
 
 def test_a_crash_leaves_nothing_in_the_way(tmp_path):

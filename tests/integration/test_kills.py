@@ -72,8 +72,6 @@ def test_a_killed_child_of_the_pool(steps, worker):
     submitted = steps.submit(GRAPH, {1: {"ends": "kill"}})
     assert reconciled(submitted).state is RestoreState.COMPLETE
     assert attempts(submitted) == {"s0": 1, "s1": 2, "s2": 1, "s3": 1, "s4": 1}
-    [resent] = [event for event in restore.get(submitted.id).watch() if event.name == "resent"]
-    assert resent.details == {"reason": "running for too long"}
 
 
 def test_what_kills_every_worker_is_given_up(steps, worker):
@@ -115,6 +113,7 @@ def test_redis_is_killed_and_starts_again(steps, worker, obstacle, tmp_path):
     second = Program(embedded.command(home), tmp_path / "valkey2.log")
     try:
         assert submit.process.wait(SECONDS) == 0, submit.output
+        assert one.process.poll() is None
     finally:
         submit.kill()
         second.kill()
@@ -129,7 +128,7 @@ def test_a_bank_that_the_worker_cannot_read(steps, worker, redis_url, tmp_path):
     worker()
     ended = submitted.wait(SECONDS)
     assert ended.state is RestoreState.FAILED
-    assert ended.reason.startswith(f"preflight: the bank {bank.as_uri()}/karbor has no object checkpoints/")
+    assert ended.reason.startswith(f"preflight: there is no directory {bank}/karbor")
     assert (ended.left, steps.calls(submitted.id)) == (5, [])
     away.rename(bank)
     submitted.resume()

@@ -46,7 +46,7 @@ class LedgerTwin(TwinReader):
             if each.state is ResourceState.DONE:
                 continue
             each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
-            each.token, each.ended, each.looks = None, None, 0
+            each.token, each.ended, each.looks, each.told = None, None, 0, None
             self._due.pop((restore_id, each.node.index), None)
         restore.leaves = _ready_first(restore.resources)
         self._enter(restore, RestoreState.PENDING)
@@ -105,10 +105,11 @@ class LedgerTwin(TwinReader):
         restore, resource = held
         if not counts:
             resource.attempts -= 1
+        if reason != resource.reason:
+            self._note(restore, ResourceState.WAITING, resource, reason=reason, seconds=seconds)
         resource.state, resource.token, resource.reason = ResourceState.WAITING, None, reason
         resource.until = self._now() + seconds
         self._due[restore_id, index] = resource.until + self._patience
-        self._note(restore, ResourceState.WAITING, resource, reason=reason, seconds=seconds)
         return True
 
     def settle(
@@ -182,7 +183,8 @@ class LedgerTwin(TwinReader):
         looked_at.looks += 1
         self._due[place] = self._now() + self._patience * 2 ** min(looked_at.looks, 6)
         if resource is not None and resource.state is ResourceState.READY and resource.node.queue in busy:
-            return None
+            if resource.looks <= 3:
+                return None
         state = looked_at.state
         self._note(restore, "resent", resource, reason=f"{state} for too long")
         return restore.state if resource is None else resource.node
@@ -200,13 +202,16 @@ class LedgerTwin(TwinReader):
         return None
 
     def _take(self, restore: Restore, resource: Resource, token: str, lease: float, worker: str) -> None:
-        resource.state, resource.token, resource.worker = ResourceState.RUNNING, token, worker
         resource.attempts += 1
-        resource.looks = 0
+        if resource.state is ResourceState.READY:
+            resource.looks = 0
+        resource.state, resource.token, resource.worker = ResourceState.RUNNING, token, worker
         if resource.started is None:
             resource.started = self._now()
         self._hold(restore, resource, lease)
-        self._note(restore, ResourceState.RUNNING, resource, attempt=resource.attempts, worker=worker)
+        if resource.told != (resource.attempts, worker):
+            resource.told = resource.attempts, worker
+            self._note(restore, ResourceState.RUNNING, resource, attempt=resource.attempts, worker=worker)
 
     def _held(self, restore_id: str, index: int, token: str) -> tuple[Restore, Resource] | None:
         restore = self._find(restore_id)

@@ -110,7 +110,7 @@ def start_worker(
     app: str = "restore_worker.app",
     pool: str = "threads",
     concurrency: int = 4,
-    queues: str = "restore,transfer",
+    queues: str = "restore,transfer,reconcile",
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> Program:

@@ -24,7 +24,7 @@ from tests.support.ledger_twin import LedgerTwin
 BEAT_SECONDS = 5.0
 
 
-class WorkerDied(BaseException):  # noqa: N818 - what happened, not what went wrong
+class WorkerDied(BaseException):
     """The process is gone, in the midst of a task."""
 
 
@@ -57,6 +57,9 @@ class SimulatedCelery:
         self.now = 1_800_000_000.0
         self.ledger = LedgerTwin(lambda: self.now)
         self.delivered = 0
+        # Something that happens from outside, while tasks run.
+        self.interrupted_at = 0
+        self.interrupt: Callable[[], object] = lambda: None
         self.bodies = 0
         self._messages: list[tuple[float, Message]] = []
         self._chords: dict[str, Chord] = {}
@@ -70,9 +73,9 @@ class SimulatedCelery:
             patch.setattr(tasks, "_ledger", lambda: self.ledger)
             patch.setattr(tasks, "_settings", lambda: Settings(home="/nowhere"))
             patch.setattr(tasks, "_leases", _NoLeases)
-            patch.setattr(tasks, "_check", lambda record: None)
+            patch.setattr(tasks, "_check", lambda _: None)
             patch.setattr(tasks, "_has_messages", self._has_messages)
-            patch.setattr(tasks, "bank_of", lambda url: None)
+            patch.setattr(tasks, "bank_of", lambda _: None)
             patch.setattr(tasks, "installed", lambda: self._registry)
             patch.setattr(canvas, "send_preflight", self.send_preflight)
             patch.setattr(canvas, "declare", self._declare)
@@ -84,13 +87,13 @@ class SimulatedCelery:
 
     # What the canvas asks of Celery
 
-    def send_preflight(self, app: object, restore_id: str, epoch: int) -> None:
+    def send_preflight(self, _app: object, restore_id: str, epoch: int) -> None:
         self._send(Message(canvas.PREFLIGHT, restore_id, f"{restore_id}.{epoch}.preflight"))
 
-    def _declare(self, app: object, restore_id: str, epoch: int, size: int) -> None:
+    def _declare(self, _app: object, restore_id: str, epoch: int, size: int) -> None:
         self._chords.setdefault(f"{restore_id}.{epoch}", Chord()).size = size
 
-    def _send_resources(self, app: object, restore_id: str, epoch: int, nodes: Iterable[Node]) -> None:
+    def _send_resources(self, _app: object, restore_id: str, epoch: int, nodes: Iterable[Node]) -> None:
         group = f"{restore_id}.{epoch}"
         for node in nodes:
             self.maybe_die()
@@ -100,7 +103,7 @@ class SimulatedCelery:
                 )
             )
 
-    def _send_body(self, app: object, restore_id: str) -> None:
+    def _send_body(self, _app: object, restore_id: str) -> None:
         self.bodies += 1
         self._send(Message(canvas.ASSEMBLE, restore_id, f"body {self.bodies}"))
 
@@ -152,6 +155,8 @@ class SimulatedCelery:
     def _deliver(self, entry: tuple[float, Message]) -> None:
         self._messages.remove(entry)
         self.delivered += 1
+        if self.delivered == self.interrupted_at:
+            self.interrupt()
         self.now = max(self.now, entry[0])
         message = entry[1]
         try:
@@ -180,15 +185,17 @@ class SimulatedCelery:
     def _part_returned(self, message: Message) -> None:
         chord = self._chords[str(message.chord)]
         chord.returned.add(message.id)
-        if len(chord.returned) == chord.size and not chord.called:
-            chord.called = True
+        full = len(chord.returned) == chord.size and not chord.called
+        chord.called = chord.called or full
+        # One that comes too early must do nothing.
+        if full or self.goes_wrong():
             self._send_body(None, message.restore_id)
 
 
 class _NoLeases:
     """No thread renews a lease: time passes only where a task pauses."""
 
-    def holding(self, restore_id: str, index: int, token: str) -> contextlib.AbstractContextManager[None]:
+    def holding(self, *_lease: object) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
 

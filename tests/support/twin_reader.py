@@ -29,6 +29,8 @@ class Resource:
     until: float = 0.0
     started: float | None = None
     ended: float | None = None
+    # The attempt and the worker that the events tell of.
+    told: tuple[int, str] | None = None
     looks: int = 0
 
     @property
