@@ -30,5 +30,9 @@ def measure() -> Iterator[Row]:
             ratios.append(taken / graph.critical_path)
             steps.append((taken - graph.critical_path) / graph.depth)
     told = f"{statistics.median(ratios):.3f} (at most {max(ratios):.3f})"
-    yield Row(f"makespan / critical path, {THREADS} threads, {SIZE} resources of {LONGEST / 10:g} to {LONGEST:g} s", told, "<= 1.15")
+    yield Row(
+        f"makespan / critical path, {THREADS} threads, {SIZE} resources of {LONGEST / 10:g} to {LONGEST:g} s",
+        told,
+        "<= 1.15",
+    )
     yield Row("the same, per resource on the longest way", f"{statistics.median(steps) * 1000:.0f} ms more")

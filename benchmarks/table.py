@@ -19,4 +19,7 @@ def markdown(rows: Iterable[Row]) -> str:
     lines = [Row("what", "measured", "aim"), *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(3)]
     lines.insert(1, Row(*("-" * width for width in widths)))
-    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )

@@ -23,7 +23,9 @@ def run(bank: Path, concurrency: int) -> float:
     fragments: dict[str, Fragment] = {}
     start = time.perf_counter()
     tasks = [
-        FunctorTask(functools.partial(_restore, plan.bank, plan.checkpoint.id, planned, fragments), name=str(place))
+        FunctorTask(
+            functools.partial(_restore, plan.bank, plan.checkpoint.id, planned, fragments), name=str(place)
+        )
         for place, planned in enumerate(plan.resources)
     ]
     flow = graph_flow.Flow("restore").add(*tasks)

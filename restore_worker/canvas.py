@@ -23,7 +23,7 @@ from restore_worker.entries import Node
 if TYPE_CHECKING:
     from celery import Celery
     from celery.canvas import Signature
-    from kombu import Producer
+    from kombu.messaging import Producer
 
 # Names on the wire: workers of several versions may share a broker, so these are never changed.
 PREFLIGHT = "restore_worker.preflight"
@@ -31,8 +31,6 @@ RESTORE_RESOURCE = "restore_worker.restore_resource"
 ASSEMBLE = "restore_worker.assemble"
 CREATE_STACK = "restore_worker.create_stack"
 RECONCILE = "restore_worker.reconcile"
-
-_WORTH_A_BATCH = 3
 
 
 def send_preflight(app: Celery, restore_id: str, epoch: int) -> None:
@@ -77,7 +75,8 @@ def send_body(app: Celery, restore_id: str) -> None:
 
 def _batch(producer: Producer, messages: int) -> AbstractContextManager[object]:
     """Return what sends several messages in one go; one alone, the usual case, is sent again if that fails."""
-    return producer.batch() if messages > 1 else nullcontext()
+    batch: AbstractContextManager[object] = producer.batch()  # type: ignore[no-untyped-call]  # kombu has few types
+    return batch if messages > 1 else nullcontext()
 
 
 def _group_id(restore_id: str, epoch: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery.worker import consumer
 
 
-class Consumer(consumer.Consumer):  # type: ignore[misc] - Celery has no types
+class Consumer(consumer.Consumer):  # type: ignore[misc]  # Celery has no types
     """Goes on where Celery's own would end the worker: Redis is lost while tasks run.
 
     Kombu 5.7 closes a channel only after it has read the answer that it waits for. None comes from a lost

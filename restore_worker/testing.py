@@ -7,6 +7,7 @@ and run pytest. No cloud is asked, nothing is built, and the bank is only read.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,17 +31,19 @@ from restore_worker.template import Fragment, HeatParameter, HeatResource, HeatT
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-# What openstacksdk's methods begin with that change a cloud, and those that return one thing or None.
-_CHANGES = frozenset(
-    "abandon add attach create delete detach disassociate remove reset set terminate unset update upload".split()
+# Methods of openstacksdk that change a cloud.
+_CHANGE = re.compile(
+    "(abandon|add|attach|create|delete|detach|disassociate|remove|reset|set|terminate|unset|update|upload)_.*"
 )
-_LOOKS = frozenset({"find", "get"})
-_KINDS = {
-    **{type(None): "null", bool: "a boolean", str: "a text", list: "a list", dict: "a mapping"},
-    **dict.fromkeys((int, float), "a number"),
+# JSON of each kind; of this mapping Heat would make a function call.
+_JSON = {
+    "null": None,
+    "a boolean": True,
+    "a number": 7.5,
+    "a text": "?",
+    "a list": [7.5],
+    "a mapping": {"get_file": "/etc/passwd"},
 }
-# One of each kind; of this mapping Heat would make a function call.
-_SAMPLES = (None, True, 7, "?", [7], {"get_file": "/etc/passwd"})
 _UNKNOWN = "no_such_parameter"
 
 
@@ -216,9 +219,9 @@ def _require_model(name: str, model: type, base: type[BaseModel]) -> None:
 
 def _damages(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the JSON value with one thing in it missing or of another kind, and what that is."""
-    for other in _SAMPLES:
-        if _KINDS[type(other)] != _KINDS[type(value)]:
-            yield f" is {_KINDS[type(other)]}", other
+    for kind, other in _JSON.items():
+        if type(other) is not type(value):
+            yield f" is {kind}", other
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in entries:
         if isinstance(value, dict):
@@ -269,7 +272,7 @@ class _EmptyCloud:
         return _EmptyCloud(self._changes, f"{self._name}.{name}")
 
     def __call__(self, *_: object, **__: object) -> list[Any] | None:
-        verb = self._name.rpartition(".")[2].partition("_")[0]
-        if verb in _CHANGES:
+        method = self._name.rpartition(".")[2]
+        if _CHANGE.fullmatch(method):
             self._changes.append(self._name)
-        return None if verb in _LOOKS else []
+        return None if method.startswith(("find_", "get_")) else []

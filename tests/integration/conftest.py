@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,11 @@ def shared_worker(
     yield start
     for program in started:
         program.kill()
+
+
+@pytest.fixture
+def obstacle(tmp_path: Path) -> Path:
+    """Give a file that holds resources up as long as it is there."""
+    file = tmp_path / "obstacle"
+    file.touch()
+    return file

@@ -22,14 +22,6 @@ def _short_leases(monkeypatch):
     monkeypatch.setenv("RESTORE_LEASE_SECONDS", "2")
 
 
-@pytest.fixture
-def obstacle(tmp_path):
-    """Give a file that holds resources up as long as it is there."""
-    file = tmp_path / "obstacle"
-    file.touch()
-    return file
-
-
 def reconciled(submitted):
     """Look for what was lost, more often than beat does, until the restore has ended; how it ended."""
 
@@ -141,5 +133,6 @@ def test_a_worker_without_the_plugin(steps, worker, redis_url):
     worker(env={"PYTHONPATH": os.pathsep.join(each for each in path if each != str(STRANGER))})
     ended = submitted.wait(SECONDS)
     assert ended.state is RestoreState.FAILED
-    assert ended.reason == f"preflight: this worker ({os.uname().nodename}) has no plugin for {TYPE}: install it here"
+    host = os.uname().nodename
+    assert ended.reason == f"preflight: this worker ({host}) has no plugin for {TYPE}: install it here"
     assert (ended.left, steps.calls(submitted.id)) == (5, [])

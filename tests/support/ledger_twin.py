@@ -182,9 +182,10 @@ class LedgerTwin(TwinReader):
         looked_at = resource or restore
         looked_at.looks += 1
         self._due[place] = self._now() + self._patience * 2 ** min(looked_at.looks, 6)
-        if resource is not None and resource.state is ResourceState.READY and resource.node.queue in busy:
-            if resource.looks <= 3:
-                return None
+        # A backlog that goes on for too long may hide a loss.
+        backlog = resource is not None and resource.state is ResourceState.READY and resource.node.queue in busy
+        if backlog and looked_at.looks <= 3:
+            return None
         state = looked_at.state
         self._note(restore, "resent", resource, reason=f"{state} for too long")
         return restore.state if resource is None else resource.node

@@ -123,8 +123,12 @@ class Walk:
         done: set[int] = set()
         for epoch in self.epochs():
             settled = set(done)
+            over = False
             for name, index in epoch:
-                if index is not None:
+                if index is None:
+                    over = over or name in FINAL_RESTORE_STATES
+                else:
+                    assert not (over and name in SETTLED)
                     assert settled.issuperset(self.children[index])
                     assert index not in settled
                 if index is not None and name in SETTLED:

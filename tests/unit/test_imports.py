@@ -27,12 +27,12 @@ ROWS = (
     ("definitions", "parameters", "plan", "render"),
     ("entries", "ledger_reader", "ledger"),
     ("canvas", "app"),
-    ("lease", "tasks"),
+    ("lease", "consumer", "tasks"),
     ("cloud", "export", "restore", "testing", "cli"),
 )
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
-    ("celery", "kombu"): {"app", "canvas", "tasks"},
+    ("celery", "kombu"): {"app", "canvas", "consumer", "tasks"},
     ("redis",): {"ledger", "ledger_reader"},
     ("openstack", "keystoneauth1", "heatclient"): {"cloud", "bank.swift"},
     ("s3fs", "botocore"): {"bank.s3"},
@@ -42,6 +42,7 @@ LAZY = {
     ("restore", "kombu"): "submit and complaints tell a broker that does not answer from a fault",
     ("plugin", "openstack"): "the type of a plugin's connection, for checkers only",
     ("context", "openstack"): "the same",
+    ("testing", "openstack"): "the same",
 }
 FOR_PLUGINS = {
     "restore_worker.plugin",

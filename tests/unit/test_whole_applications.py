@@ -13,10 +13,10 @@ from tests.support.sample_banks import WEBAPP
 from tests.support.tenants import tenant
 
 
-@pytest.fixture(params=["karbor's", 1, 2])
+@pytest.fixture(params=["karbor", 1, 2])
 def bank(request, tmp_path):
     """Give the bank of an application of several servers."""
-    if request.param == "karbor's":
+    if request.param == "karbor":
         return WEBAPP
     banks.write(tenant(servers=6, networks=3, seed=request.param), tmp_path / "karbor")
     return tmp_path

@@ -4,11 +4,14 @@ What runs is written down in the folder that STRANGER_LOG names, a file a restor
 rendering in one process, each call is the first one.
 """
 
+# ruff: noqa: ARG002 - a plugin needs not all that it is given
+
 from __future__ import annotations
 
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Literal
 
 from restore_worker.errors import BankUnavailableError, RestoreError
@@ -43,9 +46,10 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
     def restore(self, resource, work, template, context):
         first = _log(context.restore_id, resource.id)
         time.sleep(work.seconds)
-        while work.ends == "held" and os.path.exists(work.obstacle):
+        obstacle = Path(work.obstacle)
+        while work.ends == "held" and obstacle.exists():
             time.sleep(0.02)
-        if os.path.exists(work.obstacle):
+        if obstacle.exists():
             _stumble(work.ends, first)
         original_id = "the-same" if work.ends == "clash" else resource.id
         template.put_resource(original_id, HeatResource("OS::Heat::Value", {"value": resource.name}))
@@ -70,7 +74,7 @@ def _log(restore_id: str, resource_id: str) -> bool:
     folder = os.environ.get("STRANGER_LOG")
     if folder is None or not restore_id:
         return True
-    with open(os.path.join(folder, restore_id), "a+", encoding="ascii") as log:
+    with Path(folder, restore_id).open("a+", encoding="ascii") as log:
         log.seek(0)
         known = f"{resource_id}\n" in log.readlines()
         log.write(f"{resource_id}\n")
