@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 from pathlib import Path
-
-from taskflow import engines
-from taskflow.patterns import graph_flow
-from taskflow.task import FunctorTask
 
 from restore_worker.bank import Bank, open_bank
 from restore_worker.context import RestoreContext
 from restore_worker.plan import PlannedResource, make_plan
 from restore_worker.registry import installed
 from restore_worker.template import Fragment, HeatTemplate, assemble
+
+with warnings.catch_warnings():
+    # It brings eventlet, which says of itself that it is deprecated.
+    warnings.simplefilter("ignore")
+    from taskflow import engines
+    from taskflow.patterns import graph_flow
+    from taskflow.task import FunctorTask
 
 
 def run(bank: Path, concurrency: int) -> float:

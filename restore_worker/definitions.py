@@ -91,3 +91,5 @@ def _parse(model: type[BaseModel], data: bytes) -> BaseModel:
         raise _UnusableError(f"metadata.{name}" if name else "metadata", message) from None
     except CheckpointError as error:
         raise _UnusableError("metadata", str(error)) from None
+    except Exception as error:
+        raise _UnusableError("metadata", f"its plugin's model broke: {error!r}") from error

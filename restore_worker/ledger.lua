@@ -96,9 +96,11 @@ local function finish(index, state, reason)
   return nodes(released)
 end
 
--- For a late copy of a settled task: only those parents that are still to be taken up.
+-- For a late copy of a settled task: only those parents that are still to be taken up. After a resume, preflight
+-- declares the chord's size before anything is sent into it.
 local function still_ready(index)
   local found = {}
+  if redis.call('HGET', RECORD, 'state') ~= 'restoring' then return found end
   for parent in parents_of(index) do
     if read(parent, 'state') == 'ready' then found[#found + 1] = parent end
   end

@@ -57,7 +57,11 @@ class ParsedParameters:
         own = self._known.get(key) or self._known.get(of_type)
         if own is None:
             plugin = self._registry.get(key.type)
-            own = self._known[of_type] = plugin.Parameters() if plugin else NoParameters()
+            if plugin is not None:
+                # A parameter without a default is one that the user must set.
+                self._parse(plugin, of_type, {})
+                own = self._known.get(of_type)
+            own = self._known.setdefault(of_type, own or NoParameters())
         return own
 
     def _parse(self, plugin: AnyPlugin, key: ResourceKey, values: Mapping[str, ParameterValue]) -> None:

@@ -93,7 +93,6 @@ class PluginContract:
     def test_work_survives_the_way_to_a_worker(self) -> None:
         """It travels as JSON, and nothing is lost."""
         work = self._own(self._plan()).work
-        _require(isinstance(work, self.plugin.Work), f"prepare returns a {type(work).__name__}, not its Work")
         _require_same("Work as JSON", work, self.plugin.Work.model_validate_json(work.model_dump_json()))
 
     def test_restore_puts_the_same_however_often_it_runs(self) -> None:
@@ -156,9 +155,8 @@ class PluginContract:
     @cached_property
     def _registry(self) -> Registry:
         """The plugin, installed or not, among the others that its sample may depend on."""
-        types = (name for name in installed().types if name != self.plugin.resource_type)
-        others = (installed().get(name) for name in types)
-        return Registry([self.plugin(), *(other for other in others if other is not None)])
+        others = (installed()[name] for name in installed().types if name != self.plugin.resource_type)
+        return Registry([self.plugin(), *others])
 
     def _plan(self) -> Plan:
         plan = self._try_plan()
@@ -183,9 +181,7 @@ class PluginContract:
         for planned in plan.resources:
             template = HeatTemplate(before.get)
             context = RestoreContext("", plan.checkpoint.id, planned.resource, plan.bank, planned.data)
-            plugin = self._registry.get(planned.resource.type)
-            if plugin is not None:
-                plugin.restore(planned.resource, planned.work, template, context)
+            self._registry[planned.resource.type].restore(planned.resource, planned.work, template, context)
             if planned.resource.key == self._key:
                 return template.fragments
             before |= template.fragments
@@ -213,8 +209,9 @@ def _require_same(what: str, first: object, second: object) -> None:
     _require(first == second, f"{what} differs: {first!r} and {second!r}")
 
 
-def _require_model(name: str, model: type, base: type[BaseModel]) -> None:
-    _require(issubclass(model, base), f"{name} is {model!r}, which is not derived from {base!r}")
+def _require_model(name: str, model: object, base: type[BaseModel]) -> None:
+    derived = isinstance(model, type) and issubclass(model, base)
+    _require(derived, f"{name} is {model!r}, which is not derived from {base!r}")
 
 
 def _damages(value: Any) -> Iterator[tuple[str, Any]]:

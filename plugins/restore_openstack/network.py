@@ -212,7 +212,9 @@ def _build_subnet(draft: Draft, subnet_id: str, subnet: Subnet) -> None:
         "ip_version": subnet.ip_version,
         # To Heat, no gateway is an empty text; without the property it would choose one.
         "gateway_ip": subnet.gateway_ip or "",
-        "allocation_pools": subnet.allocation_pools and [pool.model_dump() for pool in subnet.allocation_pools],
+        "allocation_pools": None
+        if subnet.allocation_pools is None
+        else [pool.model_dump() for pool in subnet.allocation_pools],
         "dns_nameservers": list(subnet.dns_nameservers),
         "host_routes": [route.model_dump() for route in subnet.host_routes] or None,
         "enable_dhcp": subnet.enable_dhcp,

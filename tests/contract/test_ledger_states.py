@@ -169,6 +169,18 @@ def test_cancel_stops_what_runs_and_resume_takes_it_up_again(ledger: AnyLedger) 
     assert do(ledger, restore_id, 2) == [3]
 
 
+def test_a_late_copy_sends_nothing_into_an_epoch_that_has_not_begun(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, ((), (0,)))
+    assert do(ledger, restore_id, 0) == [1]
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    assert indices(claim(ledger, restore_id, 0, "late copy")) == []
+    ledger.resume(restore_id)
+    assert indices(claim(ledger, restore_id, 0, "late copy")) == []
+    assert indices(ledger.settle(restore_id, 0, "token of 0", ResourceState.DONE)) == []
+    assert go_on(ledger, restore_id) == [1]
+    assert indices(claim(ledger, restore_id, 0, "late copy")) == [1]
+
+
 def test_a_restore_stopped_with_nothing_left_has_only_its_template_to_make(ledger: AnyLedger) -> None:
     restore_id = bring(ledger, RestoreState.ASSEMBLING)
     ledger.move(restore_id, RestoreState.ASSEMBLING, RestoreState.CANCELLED)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import uuid
+import tomllib
+import types
+from types import MappingProxyType
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
 
 from restore_openstack.image import ImagePlugin
 from restore_openstack.network import NetworkPlugin
@@ -17,62 +18,223 @@ from restore_openstack.server import ServerPlugin
 from restore_openstack.volume import VolumePlugin
 from restore_worker import testing
 from restore_worker.bank import open_bank
-from restore_worker.errors import RestoreError
 from restore_worker.plan import make_plan
-from restore_worker.plugin import Definition, NoParameters, Parameters, Produces, RestorePlugin
-from restore_worker.registry import Registry
+from restore_worker.registry import GROUP, Registry
 from restore_worker.render import render
-from restore_worker.template import HeatParameter, HeatResource
 from restore_worker.testing import PluginContract
-from tests.support import nodes, steps
+from tests.support import bad_plugins, nodes, steps
+from tests.support.bad_plugins import NotePlugin
 from tests.support.banks import BankCheckpoint, Node, write
 from tests.support.judge import judge
 from tests.support.processes import ROOT
 from tests.support.tenants import EXTERNAL_NETWORK, tenant
 
-TENANT = tenant(servers=1, seed=2)
-OF = {node.type: node.id for node in TENANT.nodes}
+# The plan named the server, so that Karbor saved its attachments too.
+TENANT = tenant(servers=1, seed=2, rooted=False)
+TOPOLOGY = nodes.network(
+    "project-1",
+    networks=[nodes.net("net-1", "blue", ["subnet-1"])],
+    subnets=[nodes.subnet("subnet-1", "net-1", "10.0.0.0/24", "10.0.0.1", dns_nameservers=["10.0.0.2"])],
+    routers=[nodes.router("router-1", "edge", EXTERNAL_NETWORK)],
+    ports=[nodes.port("port-1", "net-1", {"subnet-1": "10.0.0.5"}, security_groups=["group-1"])],
+    groups=[nodes.group("group-1", "web")],
+)
 
 
-class Contract(PluginContract):
-    """With a bank of its own for each test."""
-
-    written = TENANT
-
-    @pytest.fixture(autouse=True)
-    def _bank(self, tmp_path):
-        write(self.written, tmp_path)
-        self.bank = str(tmp_path)
-
-
-class Sample(Contract):
-    """With a checkpoint of one node."""
+class OfBank(PluginContract):
+    """The contract for a node of a bank that is written for each test."""
 
     node: Node
+    written: BankCheckpoint | None = None
 
     @pytest.fixture(autouse=True)
     def _bank(self, tmp_path):
-        write(BankCheckpoint(nodes=(self.node,)), tmp_path)
+        write(self.written or BankCheckpoint(nodes=(self.node,)), tmp_path)
         self.bank, self.resource = str(tmp_path), self.node.id
 
 
-class TestImage(Contract):
+class TestImage(OfBank):
     plugin = ImagePlugin
-    resource = OF[nodes.IMAGE]
+    node = nodes.image("image-1", "ubuntu", server_id="server-1")
 
 
-class TestNetwork(Contract):
+class TestNetwork(OfBank):
     plugin = NetworkPlugin
-    resource = OF[nodes.NETWORK]
+    node = TOPOLOGY
 
 
-class TestProject(Contract):
+class TestProject(OfBank):
     plugin = ProjectPlugin
-    resource = OF[nodes.PROJECT]
-    parameters = {nodes.NETWORK: {"public_network_id": EXTERNAL_NETWORK}}
+    node = nodes.project("project-1")
 
 
-class TestServer(Contract):
+class TestServer(OfBank):
     plugin = ServerPlugin
-    resource = OF[nodes.SERVER]
-    parameters = {nodes.NETWORK: {"networks": "new", "public_network_id": EXTERNAL_NETWORK}}
+    node = next(node for node in TENANT.nodes if node.type == nodes.SERVER)
+    written = TENANT
+    parameters = MappingProxyType({nodes.NETWORK: {"networks": "new", "public_network_id": EXTERNAL_NETWORK}})
+
+
+class TestVolumeOfBackup(OfBank):
+    plugin = VolumePlugin
+    node = nodes.volume("volume-1", "data")
+
+
+class TestVolumeOfBackupBuiltDirectly(OfBank):
+    plugin = VolumePlugin
+    node = nodes.volume("volume-1", "data")
+    parameters = MappingProxyType({nodes.VOLUME: {"restore_volume_type": "ssd"}})
+
+
+class TestVolumeOfSnapshot(OfBank):
+    plugin = VolumePlugin
+    node = nodes.volume("volume-1", "data", snapshot_id="snapshot-1", size=20)
+
+
+class TestVolumeOfBytes(OfBank):
+    plugin = VolumePlugin
+    node = nodes.volume_image("volume-1", "golden")
+
+
+class TestStranger(OfBank):
+    node = Node(steps.TYPE, "s0", "step 0", None, {"seconds": 0.0, "ends": "done", "obstacle": "/"})
+
+    @pytest.fixture(autouse=True, scope="class")
+    def _installed(self, tmp_path_factory):
+        with steps.installed(tmp_path_factory.mktemp("stranger") / "log"):
+            from restore_stranger import StepPlugin
+
+            type(self).plugin = StepPlugin
+            yield
+
+
+# Plugins that break it
+
+TESTS = frozenset(name.removeprefix("test_") for name in dir(PluginContract) if name.startswith("test_"))
+FOUND = "it_is_found_by_its_entry_point"
+MODELS = "its_attributes_are_the_right_models"
+PURE = "prepare_is_pure"
+WORK = "work_survives_the_way_to_a_worker"
+SAME = "restore_puts_the_same_however_often_it_runs"
+PRODUCES = "produces_is_what_is_put"
+UNKNOWN = "an_unknown_parameter_is_refused_with_the_known_ones"
+DAMAGED = "damaged_metadata_is_told_or_restored"
+DISCARD = "discard_with_nothing_made_does_nothing"
+
+
+def failures(plugin, bank) -> dict[str, str]:
+    """Return what the contract says against a plugin, by the test that fails."""
+    said = {}
+    contract = type("TestIt", (PluginContract,), {"plugin": plugin, "bank": bank, "resource": "note-1"})
+    for name in TESTS:
+        try:
+            getattr(contract(), f"test_{name}")()
+        except Exception as error:  # noqa: BLE001 - as pytest does
+            said[name] = str(error)
+    return said
+
+
+@pytest.fixture
+def bank(tmp_path):
+    note = Node("Test::Note", "note-1", "a note", None, {"text": "hello"})
+    write(BankCheckpoint(nodes=(note,)), tmp_path)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("plugin", [NotePlugin, bad_plugins.LooksBeforeItDiscards, bad_plugins.Composite])
+def test_a_good_plugin_passes(monkeypatch, bank, plugin):
+    monkeypatch.setattr(testing, "installed", lambda: Registry([plugin()]))
+    assert failures(plugin, bank) == {}
+
+
+@pytest.mark.parametrize(
+    ("plugin", "test", "words"),
+    [
+        (bad_plugins.LooseDefinition, MODELS, "Definition is"),
+        (bad_plugins.LenientParameters, UNKNOWN, "takes names"),
+        (bad_plugins.RandomWork, PURE, "what prepare returns differs"),
+        (bad_plugins.RandomFinding, PURE, "what prepare tells differs"),
+        (bad_plugins.LossyWork, WORK, "text='hello'"),
+        (bad_plugins.RandomFragment, SAME, "what restore puts differs"),
+        (bad_plugins.GrowingFragments, SAME, "note-11"),
+        (bad_plugins.SaysParameter, PRODUCES, "Produces.PARAMETER, but restore puts {'note-1': HeatResource"),
+        (bad_plugins.SaysNothing, PRODUCES, "Produces.NOTHING, but restore puts {'note-1': HeatResource"),
+        (bad_plugins.PutsParameter, PRODUCES, "Produces.RESOURCE, but restore puts {'note-1': HeatParameter"),
+        (bad_plugins.PutsNothing, PRODUCES, "Produces.RESOURCE, but restore puts {}"),
+        (bad_plugins.BreaksInValidator, DAMAGED, "metadata.text is null: AttributeError"),
+        (bad_plugins.BreaksInPrepare, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),
+        (bad_plugins.BreaksInImplied, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),
+        (bad_plugins.BreaksInRestore, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),
+        (bad_plugins.DeletesWhatIsNot, DISCARD, "connection.image.delete_image"),
+        (bad_plugins.ExpectsWhatIsNot, DISCARD, "image"),
+        (bad_plugins.BuildsToDiscard, DISCARD, "Context.once"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_a_bad_plugin_fails_the_test_of_what_it_breaks(monkeypatch, bank, plugin, test, words):
+    monkeypatch.setattr(testing, "installed", lambda: Registry([plugin()]))
+    said = failures(plugin, bank)
+    assert set(said) == {test}
+    assert words in said[test]
+
+
+def test_work_of_another_model_is_told(bank):
+    assert "the sample has problems: Test::Note 'a note' (note-1)" in failures(bad_plugins.OtherWork, bank)[WORK]
+
+
+def test_a_parameter_that_must_be_given_is_told(bank):
+    assert "restore_text" in failures(bad_plugins.NeedyParameters, bank)[MODELS]
+
+
+def test_a_plugin_without_an_entry_point_fails_that_alone(bank):
+    said = failures(NotePlugin, bank)
+    assert set(said) == {FOUND}
+    assert GROUP in said[FOUND]
+
+
+def test_a_sample_with_problems_is_told(tmp_path):
+    write(BankCheckpoint(nodes=(Node("Test::Note", "note-1", "a note", None, {"text": 5}),)), tmp_path)
+    assert (
+        "the sample has problems: Test::Note 'a note' (note-1), metadata.text"
+        in failures(NotePlugin, str(tmp_path))[PURE]
+    )
+
+
+# The example in the documentation
+
+PAGE = (ROOT / "docs" / "plugins.md").read_text()
+ZONE, TEST = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+(TOML,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+(ZONE_ID,) = re.findall(r'resource = "(.*)"', TEST)
+(METADATA,) = re.findall(r'`(\{"email".*?\})`', PAGE)
+
+
+def zones(folder):
+    """Write the bank that the page speaks of."""
+    zone = Node("OS::Designate::Zone", ZONE_ID, "example.org.", None, METADATA.encode())
+    write(BankCheckpoint(nodes=(zone,)), folder)
+
+
+def test_the_example_passes_as_a_package_of_a_stranger(tmp_path):
+    zones(tmp_path / "bank")
+    (tmp_path / "restore_dns.py").write_text(ZONE)
+    (tmp_path / "test_zone.py").write_text(TEST)
+    info = tmp_path / "restore_dns-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: restore-dns\nVersion: 1.0\n")
+    entries = tomllib.loads(TOML)["project"]["entry-points"][GROUP]
+    (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *map(" = ".join, entries.items())]))
+    options = ("-q", f"--rootdir={tmp_path}", "-c", "/dev/null", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert f"{len(TESTS)} passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_heat_takes_what_the_example_makes(tmp_path):
+    zones(tmp_path)
+    module = types.ModuleType("restore_dns")
+    exec(ZONE, module.__dict__)
+    registry = Registry([module.ZonePlugin()])
+    rendering = render(make_plan(open_bank(str(tmp_path)), "latest", registry=registry), registry=registry)
+    assert judge(rendering.hot.text) == [f"zone_{ZONE_ID}"]
+    assert [finding.field for finding in rendering.findings] == ["recordsets"]

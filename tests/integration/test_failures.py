@@ -19,7 +19,7 @@ GRAPH = [[], [], [0], [0, 1], [3]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _worker(shared_worker):
-    shared_worker(env={"RESTORE_LEASE_SECONDS": "2", "RESTORE_MAX_ATTEMPTS": "2"})
+    shared_worker(env={"RESTORE_LEASE_SECONDS": "3", "RESTORE_MAX_ATTEMPTS": "2"})
 
 
 @pytest.fixture
@@ -173,10 +173,10 @@ def test_what_is_delivered_twice_happens_once(steps, obstacle, idle):
 
 def test_a_long_one_keeps_its_lease(steps):
     # Longer than the lease, with a copy of the task that waits for it to end.
-    submitted = steps.submit([[]], {0: {"seconds": 3}})
+    submitted = steps.submit([[]], {0: {"seconds": 4}})
     wait_until(lambda: steps.calls(submitted.id), "it is begun")
     canvas.send_resources(app, submitted.id, 1, [submitted.resources[0].node])
     assert submitted.wait(SECONDS).state is RestoreState.COMPLETE
     [one] = submitted.resources
     assert (one.attempts, steps.calls(submitted.id)) == (1, ["s0"])
-    assert one.ended - one.started > timedelta(seconds=2.9)
+    assert one.ended - one.started > timedelta(seconds=3.9)

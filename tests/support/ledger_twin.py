@@ -77,7 +77,7 @@ class LedgerTwin(TwinReader):
             return Idle()
         resource = restore.resources[index]
         if resource.settled:
-            return Settled(_still_ready(resource))
+            return Settled(_still_ready(restore, resource))
         if restore.state is not RestoreState.RESTORING or resource.state is ResourceState.PLANNED:
             return Idle()
         if resource.token != token:
@@ -126,7 +126,7 @@ class LedgerTwin(TwinReader):
             raise StaleLeaseError
         resource = restore.resources[index]
         if resource.settled:
-            return Settled(_still_ready(resource))
+            return Settled(_still_ready(restore, resource))
         if resource.token != token or restore.state is not RestoreState.RESTORING:
             raise StaleLeaseError
         fragments = fragments or {}
@@ -274,7 +274,9 @@ def _moves(restore: Restore, resource: Resource | None) -> bool:
     return open_now and restore.state is RestoreState.RESTORING
 
 
-def _still_ready(resource: Resource) -> list[Node]:
+def _still_ready(restore: Restore, resource: Resource) -> list[Node]:
+    if restore.state is not RestoreState.RESTORING:
+        return []
     return [parent.node for parent in resource.parents if parent.state is ResourceState.READY]
 
 

@@ -96,6 +96,7 @@ class SimulatedCelery:
     def _send_resources(self, _app: object, restore_id: str, epoch: int, nodes: Iterable[Node]) -> None:
         group = f"{restore_id}.{epoch}"
         for node in nodes:
+            assert group in self._chords, "its size is declared before anything is sent into a chord"
             self.maybe_die()
             self._send(
                 Message(
@@ -164,6 +165,9 @@ class SimulatedCelery:
         except WorkerDied:
             # Its messages come back when the broker finds that it is gone, or never.
             self._send(message, seconds=self.random.choice([1.0, 60.0, 3600.0]))
+        except Ignore:
+            # Acknowledged, but no part of its chord.
+            pass
         except Retry as retry:
             self._send(message, seconds=float(retry.when))
 
@@ -176,9 +180,8 @@ class SimulatedCelery:
             self.maybe_die()
             self._part_returned(message)
         else:
-            with contextlib.suppress(Ignore):
-                tasks.assemble_template.run(message.restore_id)
-                tasks.create_stack.run(message.restore_id)
+            tasks.assemble_template.run(message.restore_id)
+            tasks.create_stack.run(message.restore_id)
         # It has ended, but nobody knows.
         self.maybe_die()
 
