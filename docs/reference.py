@@ -47,8 +47,8 @@ def parameters() -> str:
         (
             "What a user may set, for all resources of a type or for one of them: "
             "`--parameter 'TYPE.NAME=VALUE'` or `--parameter 'TYPE#ID.NAME=VALUE'`; in Python "
-            '`parameters={"TYPE": {"NAME": VALUE}, "TYPE#ID": {...}}`. Those of one resource override those of its '
-            "type. The names are Karbor's where Karbor had them."
+            '`parameters={"TYPE": {"NAME": VALUE}, "TYPE#ID": {...}}`. Those of one resource override those of '
+            "its type. The names are Karbor's where Karbor had them."
         ),
     ]
     for resource_type in installed().types:

@@ -34,7 +34,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import BusyLoadingError
 from redis.retry import Retry
 
-from restore_worker.entries import Outcome, Claimed, Held, Idle, NewRestore, Node, Settled
+from restore_worker.entries import Claimed, Held, Idle, NewRestore, Node, Outcome, Settled
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.ledger_reader import (
     DUE,

@@ -161,7 +161,11 @@ def test_a_good_plugin_passes(monkeypatch, bank, plugin):
         (bad_plugins.SaysNothing, PRODUCES, "Produces.NOTHING, but restore puts {'note-1': HeatResource"),
         (bad_plugins.PutsParameter, PRODUCES, "Produces.RESOURCE, but restore puts {'note-1': HeatParameter"),
         (bad_plugins.PutsNothing, PRODUCES, "Produces.RESOURCE, but restore puts {}"),
-        (bad_plugins.BreaksInValidator, DAMAGED, "metadata.text is null: AttributeError"),
+        (
+            bad_plugins.BreaksInValidator,
+            DAMAGED,
+            "metadata.text is null: Test::Note 'a note' (note-1), metadata: ",
+        ),
         (bad_plugins.BreaksInPrepare, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),
         (bad_plugins.BreaksInImplied, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),
         (bad_plugins.BreaksInRestore, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),
