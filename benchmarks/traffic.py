@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ def measure(client: redis.Redis) -> Iterator[Row]:
         for size in SIZES:
             with tempfile.TemporaryDirectory() as scratch:
                 bank = random_graph(size).save(Path(scratch))
-                seen = _watched(client, lambda bank=bank: stage.run(bank))
+                seen = _watched(client, functools.partial(stage.run, bank))
             yield Row(
                 f"message bytes per resource, {size} resources",
                 f"{seen.published_bytes / size:.0f}",
@@ -44,7 +45,7 @@ def measure(client: redis.Redis) -> Iterator[Row]:
             )
         each, scripted = seen.commands / size, seen.scripted / size
         yield Row("Redis commands per resource", f"{each:.1f}, and {scripted:.1f} within scripts")
-        seen = _watched(client, lambda: stage.run_group(noop, size, client))
+        seen = _watched(client, functools.partial(stage.run_group, noop, size, client))
         yield Row("Redis commands per task of a plain Celery group", f"{seen.commands / size:.1f}")
 
 
