@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from restore_worker import canvas
 from restore_worker.entries import Node
 from tests.support import processes
-from tests.support.chord_app import app
 from tests.support.processes import wait_until
 
+# Sends only: the tasks are in the worker.
+app = Celery("sender", set_as_current=False)
 # A queue that no worker takes from.
 NOBODY = "nobody"
 
@@ -25,6 +27,8 @@ def _worker(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     processes.empty(redis_server)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESTORE_REDIS_URL", redis_server)
+        app.conf.update(broker_url=redis_server, result_backend=redis_server)
+        app.conf.update(task_default_queue="restore", result_chord_expires=1000)
         log = tmp_path_factory.mktemp("celery") / "worker.log"
         program = processes.start_worker(log, app="tests.support.chord_app", queues="restore,transfer")
         yield

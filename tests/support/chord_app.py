@@ -60,17 +60,16 @@ def _run(task: Task, restore_id: str, what: str | int) -> None:
         raise ValueError("as the test said")
 
 
-# Not shared: in the tests' process there is the application whose tasks have these names, too.
-@app.task(name=canvas.RESTORE_RESOURCE, shared=False, bind=True, ignore_result=True, max_retries=None)
+@app.task(name=canvas.RESTORE_RESOURCE, bind=True, ignore_result=True, max_retries=None)
 def restore_resource(self: Task, restore_id: str, index: int) -> None:
     _run(self, restore_id, index)
 
 
-@app.task(name=canvas.ASSEMBLE, shared=False, bind=True, ignore_result=True)
+@app.task(name=canvas.ASSEMBLE, bind=True, ignore_result=True)
 def assemble(self: Task, restore_id: str) -> None:
     _run(self, restore_id, "assemble")
 
 
-@app.task(name=canvas.CREATE_STACK, shared=False, bind=True, ignore_result=True)
+@app.task(name=canvas.CREATE_STACK, bind=True, ignore_result=True)
 def create_stack(self: Task, restore_id: str) -> None:
     _run(self, restore_id, "create_stack")
