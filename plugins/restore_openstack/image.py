@@ -76,14 +76,14 @@ class ImagePlugin(RestorePlugin[ImageDefinition, ImageParameters, ImageWork]):
         resource: Resource,
         definition: ImageDefinition,
         parameters: ImageParameters,
-        selection: Selection,  # noqa: ARG002 - an image needs to know of nobody else
-        report: Report,  # noqa: ARG002 - what holds for all images is in `not_in_bank`
+        selection: Selection,
+        report: Report,
     ) -> ImageWork:
         """Return what to upload; whose disk it holds is told at the server that boots from it."""
         name = resource.name if parameters.restore_name is None else parameters.restore_name
         return ImageWork(name=name, file=definition.image_metadata, chunks=definition.chunks_num)
 
-    def produces(self, work: ImageWork) -> Produces:  # noqa: ARG002 - all images the same
+    def produces(self, work: ImageWork) -> Produces:
         """Heat can make no image of bytes: it is built before."""
         return Produces.PARAMETER
 

@@ -84,16 +84,16 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
                 _tell_pruned(report, everything(definition, nics), extent)
         return NetworkWork(existing=draft.existing, parts=draft.parts)
 
-    def produces(self, work: NetworkWork) -> Produces:  # noqa: ARG002 - nothing is built directly
+    def produces(self, work: NetworkWork) -> Produces:
         """Heat builds the parts."""
         return Produces.RESOURCE
 
     def restore(
         self,
-        resource: Resource,  # noqa: ARG002 - its parts have ids of their own
+        resource: Resource,
         work: NetworkWork,
         template: HeatTemplate,
-        context: Context,  # noqa: ARG002 - nothing is built directly
+        context: Context,
     ) -> None:
         """Put every part under its original id."""
         for original_id, existing in work.existing.items():

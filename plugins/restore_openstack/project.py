@@ -24,16 +24,16 @@ class ProjectPlugin(RestorePlugin[Any, NoParameters, ProjectWork]):
 
     def prepare(
         self,
-        resource: Resource,  # noqa: ARG002 - nothing is asked about a project
-        definition: None,  # noqa: ARG002 - the same
-        parameters: NoParameters,  # noqa: ARG002 - the same
-        selection: Selection,  # noqa: ARG002 - the same
-        report: Report,  # noqa: ARG002 - the same
+        resource: Resource,
+        definition: None,
+        parameters: NoParameters,
+        selection: Selection,
+        report: Report,
     ) -> ProjectWork:
         """Return nothing to do."""
         return ProjectWork()
 
-    def produces(self, work: ProjectWork) -> Produces:  # noqa: ARG002 - it is always the same
+    def produces(self, work: ProjectWork) -> Produces:
         """Nothing comes back."""
         return Produces.NOTHING
 

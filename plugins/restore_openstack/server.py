@@ -100,7 +100,7 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
             floating_ips=floating_ips_of(resource.id, metadata, parameters, topology, network, report),
         )
 
-    def produces(self, work: ServerWork) -> Produces:  # noqa: ARG002 - all servers the same
+    def produces(self, work: ServerWork) -> Produces:
         """Heat builds it."""
         return Produces.RESOURCE
 
