@@ -18,7 +18,7 @@ test: lint types
 	$(BIN)/pytest -n auto
 
 unit: .venv/.dev
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n auto tests/unit
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
