@@ -162,7 +162,7 @@ class RestorePlugin(ABC, Generic[D, P, W]):
     # What no restore of this type can bring back since the bank lacks it: pairs of (field, reason).
     not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = ()
 
-    def implied_dependencies(self, resource: Resource, selection: Selection) -> Iterable[ResourceKey]:  # noqa: ARG002
+    def implied_dependencies(self, resource: Resource, selection: Selection) -> Iterable[ResourceKey]:  # noqa: ARG002 - for those that override it
         """Return resources that must be restored first though the graph has no edge to them."""
         return ()
 
@@ -174,7 +174,7 @@ class RestorePlugin(ABC, Generic[D, P, W]):
     def produces(self, work: W) -> Produces:
         """Say how the resource itself comes back."""
 
-    def data(self, work: W) -> BankData | None:  # noqa: ARG002
+    def data(self, work: W) -> BankData | None:  # noqa: ARG002 - the same
         """Return the bytes in the bank that `restore` moves, None if there are none.
 
         With data the task runs on the queue ``transfer``, submit checks that the chunks are there, and a
