@@ -1,17 +1,22 @@
 # `make demo` shows a whole restore, `make test` checks all that needs no cloud. Both start from nothing but Python.
+# `make test-cloud` checks the rest, on a real OpenStack that `make cloud` brings up: see tests/cloud/README.md.
 
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --upgrade
+CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test unit lint types bench docs lock clean
+.PHONY: setup demo demo-cloud test unit lint types cloud test-cloud cloud-down cloud-wipe bench docs lock clean
 
 setup: .venv/.dev
 
 demo: .venv/.runtime
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
+
+demo-cloud: .venv/.runtime cloud
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo-cloud.sh
 
 # Tests come last, so that their summary does.
 test: lint types
@@ -27,6 +32,21 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
+# An OpenStack on 127.0.0.1; Debian or Ubuntu only, and root or sudo the first time.
+cloud: | .venv/bin/python
+	@$(CLOUD) up
+
+# In order and one by one: some stop a service, or change what all may use.
+test-cloud: .venv/.dev cloud
+	$(BIN)/pytest tests/cloud
+
+cloud-down: | .venv/bin/python
+	@$(CLOUD) down
+
+# Forgets all that the clouds keep; what is installed stays.
+cloud-wipe: | .venv/bin/python
+	@$(CLOUD) wipe
+
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
 
@@ -38,6 +58,7 @@ docs: .venv/.dev
 lock: .venv/.dev
 	echo 'setuptools>=77' | $(LOCK) pyproject.toml - -o requirements/runtime.txt
 	$(LOCK) --extra dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	$(LOCK) tests/cloud/requirements.in -o tests/cloud/requirements.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build *.egg-info
