@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
-from restore_worker.plugin import Report
+from restore_openstack.lookups import networks, require, security_groups
+from restore_worker.plugin import Report, Target
 from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
 
 NET = "OS::Neutron::Net"
@@ -20,18 +21,21 @@ SECURITY_GROUP = "OS::Neutron::SecurityGroup"
 _EXISTING = {
     NET: ("network", "neutron.network"),
     SUBNET: ("subnet", "neutron.subnet"),
-    ROUTER: ("router", "neutron.router"),
     SECURITY_GROUP: ("security group", "neutron.security_group"),
 }
 _REFERENCE = "original_id"
 
 
 class Existing(BaseModel):
-    """Something that is on the target already, under the id ``value``."""
+    """Something that is on the target already, under the id ``value``.
+
+    own: the bank has it too, so that it could be built.
+    """
 
     type: str
     value: str
     title: str = ""
+    own: bool = False
 
     def put(self, original_id: str, template: HeatTemplate) -> None:
         """Let it stand for ``original_id`` in the template."""
@@ -40,6 +44,20 @@ class Existing(BaseModel):
         template.put_parameter(
             original_id, HeatParameter(self.value, self.type, constraint, description, self.title)
         )
+
+    def check(self, target: Target, report: Report) -> None:
+        """Look for it on the target."""
+        noun, _ = _EXISTING[self.type]
+        mend = "set networks=new to have it built" if self.own else "its owner must share it with this project"
+        require(self.value, self._alike(target), noun, mend, "networks", report)
+
+    def _alike(self, target: Target) -> Iterable[Any]:
+        if self.type == NET:
+            return networks(target)
+        if self.type == SECURITY_GROUP:
+            return security_groups(target, own=False)
+        neutron = target.connection().network
+        return target.look("subnets", lambda: list(neutron.subnets(fields=["id", "name"])))
 
 
 class Part(BaseModel):
@@ -67,6 +85,18 @@ class Part(BaseModel):
 def refer(original_id: str) -> dict[str, str]:
     """Return what stands for a reference among the properties of a `Part`."""
     return {_REFERENCE: original_id}
+
+
+def references_in(value: Any) -> Iterator[str]:
+    """Yield the original ids that properties of a `Part`, or a part of them, refer to."""
+    if isinstance(value, Mapping):
+        if value.keys() == {_REFERENCE}:
+            yield value[_REFERENCE]
+        else:
+            yield from references_in(list(value.values()))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from references_in(item)
 
 
 def described(description: str | None) -> dict[str, str] | None:
@@ -100,10 +130,15 @@ class Draft:
         """Have Heat build a part, after all that were given before."""
         self.parts[original_id] = part
 
-    def use(self, original_id: str, resource_type: str, title: str = "") -> None:
-        """Use what is on the target already."""
+    def use(self, original_id: str, resource_type: str, title: str = "", *, own: bool = False) -> None:
+        """Use what is on the target already; ``own`` as in `Existing`."""
         value = self.substitutes.get(original_id, original_id)
-        self.existing[original_id] = Existing(type=resource_type, value=value, title=title)
+        self.existing[original_id] = Existing(type=resource_type, value=value, title=title, own=own)
+
+    def forget_unused(self, used: Iterable[str]) -> None:
+        """Do without what is on the target already unless a part refers to it, or it is among ``used``."""
+        needed = {*used, *references_in([part.properties for part in self.parts.values()])}
+        self.existing = {key: each for key, each in self.existing.items() if key in needed}
 
     def refer(self, original_id: str, resource_type: str, where: str) -> dict[str, str]:
         """Return a reference; what nobody restores is taken to be on the target, and told.

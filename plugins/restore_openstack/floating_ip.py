@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from restore_openstack.disks import ServerMetadata, ServerParameters
+from restore_openstack.lookups import check_external_network
 from restore_openstack.nics import references, router_interfaces
+from restore_openstack.server_definition import ServerMetadata, ServerParameters
 from restore_openstack.topology import NetworkDefinition, NetworkParameters, Port
 from restore_worker.errors import CloudError
-from restore_worker.plugin import Context, Report
+from restore_worker.plugin import Context, Report, Target
 from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+    from openstack.network.v2.floating_ip import FloatingIP
 
 _TYPE = "OS::Neutron::FloatingIP"
 Candidate = tuple[Port, str]
@@ -44,7 +50,8 @@ class FloatingIp(BaseModel):
         title = f"of {server_name}, in the place of {self.address}" if self.public_network_id else self.address
         if self.public_network_id is not None:
             properties = {"floating_network": self.public_network_id, **ends}
-            template.put_resource(key, HeatResource(_TYPE, properties, first, title))
+            tells = ("floating_ip_address",)
+            template.put_resource(key, HeatResource(_TYPE, properties, first, title, tells=tells))
             return
         description = f"Id of the floating IP {self.address} on the target"
         template.put_parameter(
@@ -54,15 +61,45 @@ class FloatingIp(BaseModel):
         association = HeatResource("OS::Neutron::FloatingIPAssociation", properties, first, output=False)
         template.put_resource(f"association:{self.address}", association)
 
+    def check(self, target: Target, report: Report) -> None:
+        """Look for the network that the new address comes from, or for the original address."""
+        if self.public_network_id is not None:
+            check_external_network(self.public_network_id, target, "public_network_id", report)
+            return
+        ips = target.look("floating IPs", lambda: _floating_ips(target.connection()))
+        if obstacle := _obstacle(self.address, _having(self.address, ips)):
+            report.problem("floating_ips", obstacle)
+
     def _look_up(self, context: Context) -> str | None:
         if context.rendering:
             return None
-        found = next(iter(context.connection().network.ips(floating_ip_address=self.address)), None)
-        if found is None:
-            raise CloudError(
-                f"the target has no floating IP {self.address} in this project: set floating_ips=new or skip"
-            )
-        return found.id
+        found = _having(self.address, _floating_ips(context.connection()))
+        # Since it was checked somebody may have used it.
+        if obstacle := _obstacle(self.address, found):
+            raise CloudError(obstacle)
+        return found.id if found else None
+
+
+def _floating_ips(connection: Connection) -> list[FloatingIP]:
+    # Admins see those of others too.
+    return list(connection.network.ips(project_id=connection.current_project_id))
+
+
+def _having(address: str, ips: Iterable[FloatingIP]) -> FloatingIP | None:
+    return next((each for each in ips if each.floating_ip_address == address), None)
+
+
+def _obstacle(address: str, found: FloatingIP | None) -> str:
+    """Return why the floating IP cannot be used, "" if it can; never is one taken from a port that has it."""
+    if found is None:
+        return f"the target has no floating IP {address} in this project: set floating_ips=new or skip"
+    if found.port_id:
+        return (
+            f"floating IP {address} of the target leads to {found.fixed_ip_address} on port {found.port_id}: if "
+            f"nobody needs it there, free it (openstack floating ip unset --port {address}), or set "
+            "floating_ips=new or skip"
+        )
+    return ""
 
 
 def floating_ips_of(

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
+from restore_openstack.lookups import or_none
 from restore_worker.errors import CloudUnavailableError
-from restore_worker.plugin import Context, Definition
+from restore_worker.plugin import BankData, Context, Definition, Report, StillBuilding, Target
 
 if TYPE_CHECKING:
+    from openstack.connection import Connection
     from openstack.image.v2.image import Image
+
+_MIB = 1024**2
+# To wait for room to send, and for the answer to an upload, which comes when Glance's store has everything.
+_SECONDS = (60, 1800)
+# Bytes sent at once; uWSGI, in front of many a Glance, takes less than 1 MiB.
+_PART = 512 * 1024
+_NOTHING_TO_SAY = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 
 class ImageMetadata(Definition):
@@ -23,11 +36,46 @@ class ImageMetadata(Definition):
     container_format: str
 
 
+class _Quota(BaseModel):
+    limit: int
+    usage: int
+
+
+class _Usage(BaseModel):
+    """What Glance says of a project; what has no limit it leaves out."""
+
+    usage: dict[str, _Quota]
+
+
+def check_room(data: BankData, target: Target, report: Report) -> None:
+    """Tell if the image would be larger than what Glance lets the project still have, as far as it says so."""
+    quota = target.look("limits of Glance", lambda: _usage(target.connection())).get("image_size_total")
+    if quota is None or quota.limit < 0:
+        return
+    size = -(-target.data_size(data) // _MIB)
+    if quota.usage + size > quota.limit:
+        report.problem(
+            "data",
+            f"its image takes {size} MiB, but of {quota.limit} MiB of images the project has {quota.usage} MiB: "
+            "delete images, or have an admin raise image_size_total (openstack limit set)",
+        )
+
+
+def _usage(connection: Connection) -> dict[str, _Quota]:
+    from openstack.exceptions import raise_from_response
+
+    response = connection.image.get("/info/usage")
+    if response.status_code in _NOTHING_TO_SAY:
+        return {}
+    raise_from_response(response)
+    return _Usage.model_validate_json(response.content).usage
+
+
 def upload(context: Context, original_id: str, name: str, metadata: ImageMetadata) -> str | None:
     """Return the id of an active image with the bytes of the resource in the bank, None in a rendering.
 
-    Raises what `Context.read_data` raises, CloudUnavailableError if other bytes arrived than were sent, and
-    openstacksdk's errors.
+    Raises what `Context.read_data` raises, CloudUnavailableError if other bytes arrived than were sent,
+    StillBuilding if somebody deleted the image, and openstacksdk's errors.
     """
 
     def find() -> str | None:
@@ -38,7 +86,15 @@ def upload(context: Context, original_id: str, name: str, metadata: ImageMetadat
         delete(context, original_id, {})  # what an upload that was cut off left
         return _upload(context, original_id, name, metadata)
 
-    return context.once("image", create, find)
+    image_id = context.once("image", create, find)
+    if image_id is None:
+        return None
+    glance = context.connection().image
+    image = or_none(lambda: glance.get_image(image_id))
+    if image is None or image.status != "active":
+        context.gone("image")
+        raise StillBuilding(f"image {image_id} is not there any more: it is uploaded again")
+    return image_id
 
 
 def delete(context: Context, original_id: str, made: Mapping[str, str]) -> None:
@@ -61,7 +117,6 @@ def _tags(context: Context, original_id: str) -> list[str]:
 
 
 def _upload(context: Context, original_id: str, name: str, metadata: ImageMetadata) -> str:
-    from openstack import exceptions
     from openstack.image.v2.image import Image
 
     glance = context.connection().image
@@ -73,12 +128,36 @@ def _upload(context: Context, original_id: str, name: str, metadata: ImageMetada
         tags=_tags(context, original_id),
     ).create(glance)
     try:
-        exceptions.raise_from_response(image.upload(glance, data=context.read_data()))
+        _send(context.connection(), image.id, context.read_data())
         _compare(image.fetch(glance), metadata)
     except BaseException:
-        glance.delete_image(image.id, ignore_missing=True)
+        # The next attempt deletes it too; what happened is more important than that it cannot be deleted now.
+        with suppress(Exception):
+            glance.delete_image(image.id, ignore_missing=True)
         raise
     return image.id
+
+
+def _send(connection: Connection, image_id: str, pieces: Iterator[bytes]) -> None:
+    from openstack.exceptions import raise_from_response
+
+    headers = {"Content-Type": "application/octet-stream", "Accept": ""}
+    response = connection.image.put(
+        f"/images/{image_id}/file",
+        data=_parts(pieces),
+        headers=headers,
+        timeout=_SECONDS,
+    )
+    if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        # What a web server in front of Glance says that did not wait for a slow bank, too.
+        raise CloudUnavailableError(f"Glance broke off the upload of image {image_id} (HTTP 500)")
+    raise_from_response(response)
+
+
+def _parts(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        for start in range(0, len(piece), _PART):
+            yield piece[start : start + _PART]
 
 
 def _compare(image: Image, metadata: ImageMetadata) -> None:

@@ -20,6 +20,7 @@ from restore_worker.plugin import (
     Report,
     RestorePlugin,
     Selection,
+    Target,
 )
 from restore_worker.resource import Resource
 from restore_worker.template import HeatParameter, HeatTemplate
@@ -90,6 +91,10 @@ class ImagePlugin(RestorePlugin[ImageDefinition, ImageParameters, ImageWork]):
     def data(self, work: ImageWork) -> BankData:
         """Return the chunks of the image."""
         return BankData(work.chunks, work.file.checksum)
+
+    def check(self, resource: Resource, work: ImageWork, target: Target, report: Report) -> None:
+        """Ask whether Glance takes so many bytes."""
+        glance.check_room(self.data(work), target, report)
 
     def restore(self, resource: Resource, work: ImageWork, template: HeatTemplate, context: Context) -> None:
         """Upload the image and put its id."""

@@ -8,13 +8,25 @@ from typing import ClassVar
 from pydantic import BaseModel
 
 from restore_openstack import port, router
-from restore_openstack.disks import SERVER
-from restore_openstack.draft import NET, ROUTER, SECURITY_GROUP, SUBNET, Draft, Existing, Part, described, refer
+from restore_openstack.draft import (
+    NET,
+    ROUTER,
+    SECURITY_GROUP,
+    SUBNET,
+    Draft,
+    Existing,
+    Part,
+    described,
+    refer,
+    references_in,
+)
 from restore_openstack.extent import Extent, everything, reached
-from restore_openstack.nics import NETWORK, network_of, nics_of
+from restore_openstack.lookups import check_external_network
+from restore_openstack.nics import NETWORK, Nics, network_of, nics_of
 from restore_openstack.security_group import build_groups
+from restore_openstack.server_definition import SERVER
 from restore_openstack.topology import Network, NetworkDefinition, NetworkParameters, Subnet
-from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection
+from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection, Target
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatTemplate
 
@@ -46,7 +58,18 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
         ("port_metadata.trunk_details", "trunks were not saved: their parent ports come back as plain ones"),
         ("security-group_metadata.stateful", "it was not saved: every security group comes back stateful"),
         ("floating_ips", "those that led to no server (unused ones, those of load balancers) were not saved"),
-        ("tags", "only those of networks were saved: set the others again"),
+        (
+            "router_metadata.external_gateway_info.external_fixed_ips",
+            "only admins may choose it: every router gets another address there",
+        ),
+        (
+            "security-group_metadata.security_group_rules.description",
+            "Heat has descriptions of rules inside a group only since version 27",
+        ),
+        ("subnet_metadata.tags", "only tags of networks were saved: set the others again"),
+        ("port_metadata.tags", "only tags of networks were saved: set the others again"),
+        ("router_metadata.tags", "only tags of networks were saved: set the others again"),
+        ("security-group_metadata.tags", "only tags of networks were saved: set the others again"),
     )
 
     def prepare(
@@ -73,7 +96,7 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
             )
         draft = Draft(report, _substitutes(definition, parameters.public_network_id))
         if parameters.networks == "existing":
-            _use_topology(draft, definition, reached(definition, nics))
+            _use_topology(draft, definition, reached(definition, nics), nics)
         else:
             extent = everything(definition, nics) if whole else reached(definition, nics)
             _build_topology(draft, definition, extent)
@@ -85,8 +108,19 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
         return NetworkWork(existing=draft.existing, parts=draft.parts)
 
     def produces(self, work: NetworkWork) -> Produces:
-        """Heat builds the parts."""
-        return Produces.RESOURCE
+        """Heat builds the parts, if there are any."""
+        return Produces.RESOURCE if work.parts or work.existing else Produces.NOTHING
+
+    def check(self, resource: Resource, work: NetworkWork, target: Target, report: Report) -> None:
+        """Look for all that is not built, and whether the ports' addresses are free there."""
+        routers = (part for part in work.parts.values() if part.type == ROUTER)
+        gateways = {each for part in routers for each in references_in(part.properties)}
+        for original_id, existing in work.existing.items():
+            if original_id in gateways:
+                check_external_network(existing.value, target, "public_network_id", report)
+            else:
+                existing.check(target, report)
+        port.check_addresses(work.parts, work.existing, target, report)
 
     def restore(
         self,
@@ -117,18 +151,22 @@ def _substitutes(topology: NetworkDefinition, public_network_id: str | None) -> 
     return dict.fromkeys(external, public_network_id)
 
 
-def _use_topology(draft: Draft, topology: NetworkDefinition, extent: Extent) -> None:
-    """Draft the ports alone; all else is there under the original ids."""
+def _use_topology(draft: Draft, topology: NetworkDefinition, extent: Extent, nics: Iterable[Nics]) -> None:
+    """Draft the ports alone; what they and the servers refer to is there under the original ids."""
     for network_id in extent.networks:
-        draft.use(network_id, NET, topology.networks[network_id].name or "")
+        draft.use(network_id, NET, topology.networks[network_id].name or "", own=True)
     for subnet_id in extent.subnets:
-        draft.use(subnet_id, SUBNET, topology.subnets[subnet_id].name or "")
-    for router_id in extent.routers:
-        draft.use(router_id, ROUTER, topology.routers[router_id].name or "")
+        draft.use(subnet_id, SUBNET, topology.subnets[subnet_id].name or "", own=True)
     for group_id in extent.groups:
-        draft.use(group_id, SECURITY_GROUP, topology.security_groups[group_id].name or "")
+        draft.use(group_id, SECURITY_GROUP, topology.security_groups[group_id].name or "", own=True)
     for each in extent.ports:
         port.build_port(draft, topology, each)
+    draft.forget_unused(used for each in nics for used in (*each.networks, *each.groups))
+    if not draft.existing:
+        draft.report.finding(
+            "networks",
+            "with networks=existing only ports of servers are built, and no server is restored with one",
+        )
 
 
 def _build_topology(draft: Draft, topology: NetworkDefinition, extent: Extent) -> None:

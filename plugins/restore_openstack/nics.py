@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from restore_openstack.disks import ServerDefinition, ServerMetadata
+from restore_openstack.lookups import networks, offer, require, security_groups
+from restore_openstack.server_definition import ServerDefinition, ServerMetadata
 from restore_openstack.topology import NetworkDefinition, Port
-from restore_worker.plugin import Selection
+from restore_worker.plugin import Report, Selection, Target
 from restore_worker.resource import ResourceKey
 from restore_worker.template import HeatTemplate, Reference
 
@@ -64,6 +65,26 @@ class Nics(BaseModel):
     def groups(self) -> list[str]:
         """Original ids of the security groups that must come back, beside those of the ports."""
         return [link.original_id for link in self.security_groups if link.original_id is not None]
+
+    def check(self, target: Target, report: Report) -> None:
+        """Look for the networks and groups that are not restored with the server."""
+        for link in [nic.network for nic in self.nics if nic.network is not None]:
+            if link.original_id is None:
+                known = networks(target)
+                choices = (f"{each.id} ({each.name})" for each in known if not each.is_router_external)
+                mend = offer("restore_net_id", choices, "openstack network list --internal")
+                require(link.otherwise, known, "network", mend, "networks", report)
+        for link in self.security_groups:
+            if link.original_id is None:
+                mend = "there must be one of that name (openstack security group create, or set --name)"
+                require(
+                    link.otherwise,
+                    security_groups(target, own=True),
+                    "security group",
+                    mend,
+                    "security_groups",
+                    report,
+                )
 
     def properties(self, template: HeatTemplate) -> dict[str, Any]:
         """Return the properties of OS::Nova::Server that connect it."""
@@ -131,7 +152,7 @@ def _own(server_id: str, metadata: ServerMetadata, topology: NetworkDefinition |
             there = "" if own else " is not restored, so it must be on the target"
             reason = f"network {network_id}{there}: it gets a new port there, with another address and {secured}"
             losses.append(("networks", reason))
-            on_it = [Nic(network=Link(original_id=network_id if topology else None, otherwise=network_id))]
+            on_it = [Nic(network=Link(original_id=network_id if own else None, otherwise=network_id))]
         nics += on_it
     nics += [Nic(port=port.id) for port in ports if port.network_id not in metadata.networks]
     ways_out = router_interfaces(ports, topology) if topology else []

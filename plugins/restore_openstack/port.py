@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
 
 from restore_openstack.device_owner import Fate, ruling
-from restore_openstack.draft import NET, SECURITY_GROUP, Draft, Part, described, refer
+from restore_openstack.draft import NET, SECURITY_GROUP, Draft, Existing, Part, described, refer, references_in
 from restore_openstack.topology import NetworkDefinition, Port
-from restore_worker.plugin import Report
+from restore_worker.plugin import Report, Target
+
+if TYPE_CHECKING:
+    from openstack.network.v2.port import Port as TargetPort
+
+_TYPE = "OS::Neutron::Port"
 
 
 def build_port(draft: Draft, topology: NetworkDefinition, port: Port) -> None:
@@ -31,7 +37,7 @@ def build_port(draft: Draft, topology: NetworkDefinition, port: Port) -> None:
     if port.extra_dhcp_opts:
         names = ", ".join(option.opt_name for option in port.extra_dhcp_opts)
         draft.report.finding(f"{where}.extra_dhcp_opts", f"Heat cannot set DHCP options of a port: {names}")
-    draft.build(port.id, Part(type="OS::Neutron::Port", properties=properties, title=port.name or ""))
+    draft.build(port.id, Part(type=_TYPE, properties=properties, title=port.name or ""))
 
 
 def _groups(draft: Draft, port: Port) -> list[dict[str, str]] | None:
@@ -110,3 +116,46 @@ def tell_left_out(report: Report, topology: NetworkDefinition, servers: Collecti
         report.finding(
             "port_metadata", f"{count} of {owner}: not copied, as Neutron makes them where they are needed"
         )
+
+
+def check_addresses(
+    parts: Mapping[str, Part], existing: Mapping[str, Existing], target: Target, report: Report
+) -> None:
+    """Tell which addresses of the ports to build, in networks that are on the target, other ports have there."""
+    for port_id, part in parts.items():
+        if part.type != _TYPE:
+            continue
+        network = existing.get(next(references_in(part.properties["network"])))
+        wanted = [fixed.get("ip_address") for fixed in part.properties.get("fixed_ips") or ()]
+        wanted.append(part.properties.get("mac_address"))
+        if network is None or not any(wanted):
+            continue
+        taken = _addresses(network.value, target)
+        for address in filter(None, wanted):
+            if holder := taken.get(_canonical(address)):
+                server = f" of {holder.device_id}" if holder.device_id else ""
+                report.problem(
+                    f"port_metadata.{port_id}",
+                    f"{address} is in use by port {holder.id}{server} on the target: if that is lost, delete it "
+                    f"(openstack port delete {holder.id}), else set networks=new",
+                )
+
+
+def _addresses(network_id: str, target: Target) -> dict[str, TargetPort]:
+    """Return the ports of the target's network that the project sees, by MAC and IP address."""
+
+    def ask() -> dict[str, TargetPort]:
+        found: dict[str, TargetPort] = {}
+        for port in target.connection().network.ports(network_id=network_id):
+            addresses = [fixed["ip_address"] for fixed in port.fixed_ips]
+            found |= dict.fromkeys(map(_canonical, [*addresses, port.mac_address]), port)
+        return found
+
+    return target.look(f"addresses in network {network_id}", ask)
+
+
+def _canonical(address: str) -> str:
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address.lower().replace("-", ":")

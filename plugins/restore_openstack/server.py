@@ -7,15 +7,16 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from restore_openstack.disks import IMAGE, SERVER, Disks, ServerDefinition, ServerParameters, disks_of
+from restore_openstack.disks import IMAGE, Disks, disks_of
 from restore_openstack.floating_ip import FloatingIp, floating_ips_of
+from restore_openstack.lookups import offer, require
 from restore_openstack.nics import NETWORK, Link, Nics, network_of, nics_of
+from restore_openstack.server_definition import SERVER, ServerDefinition, ServerParameters
 from restore_openstack.topology import NetworkDefinition, NetworkParameters
-from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection
+from restore_openstack.zone import check_server_zone, tell_zone
+from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection, Target
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatResource, HeatTemplate
-
-_DEFAULT_ZONE = "the target's default zone is used unless restore_availability_zone names one"
 
 
 class ServerWork(BaseModel):
@@ -104,6 +105,17 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
         """Heat builds it."""
         return Produces.RESOURCE
 
+    def check(self, resource: Resource, work: ServerWork, target: Target, report: Report) -> None:
+        """Look for flavor, key pair, zone, networks, groups, and image and addresses unless they are made anew."""
+        _check_flavor(work.flavor, target, report)
+        _check_key(work.key_name, target, report)
+        check_server_zone(work.availability_zone, target, report)
+        if work.boot_image is not None and work.boot_image.original_id is None:
+            _check_image(work.boot_image.otherwise, target, report)
+        work.nics.check(target, report)
+        for floating_ip in work.floating_ips:
+            floating_ip.check(target, report)
+
     def restore(self, resource: Resource, work: ServerWork, template: HeatTemplate, context: Context) -> None:
         """Put the server, the attachments of its volumes and its floating IPs."""
         boot = None
@@ -120,7 +132,9 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
             "user_data_format": "RAW",
             **work.nics.properties(template),
         }
-        template.put_resource(resource.id, HeatResource(SERVER, properties, work.nics.first(template), work.name))
+        first = work.nics.first(template)
+        server = HeatResource(SERVER, properties, first, work.name, tells=("networks",))
+        template.put_resource(resource.id, server)
         _attach(resource.id, work.data_volumes, template)
         for floating_ip in work.floating_ips:
             floating_ip.put(work.name or resource.id, template, context)
@@ -141,7 +155,7 @@ def _tell_losses(
     if not (server.name or parameters.restore_name):
         report.finding("name", "it had none; Heat will name it after the stack")
     if metadata.availability_zone and not parameters.restore_availability_zone:
-        report.finding("availability_zone", f"it was in zone {metadata.availability_zone!r}; {_DEFAULT_ZONE}")
+        tell_zone(metadata.availability_zone, report)
     if metadata.key_name and parameters.restore_key_name is None:
         report.finding(
             "key_name",
@@ -222,3 +236,35 @@ def _attach(server_id: str, volumes: Iterable[str], template: HeatTemplate) -> N
         attachment = HeatResource("OS::Cinder::VolumeAttachment", properties, first, output=False)
         before = [f"attachment:{server_id}:{volume}"]
         template.put_resource(before[0], attachment)
+
+
+def _check_flavor(flavor: str, target: Target, report: Report) -> None:
+    # Without "None" an admin would see but some of them; others may not say it, and Nova ignores it.
+    flavors = target.look("flavors", lambda: list(target.connection().compute.flavors(is_public="None")))
+    mend = offer("restore_flavor_id", (each.name for each in flavors), "openstack flavor list")
+    require(flavor, flavors, "flavor", mend, "flavor", report)
+
+
+def _check_key(key: str | None, target: Target, report: Report) -> None:
+    if key is not None:
+        keys = target.look("key pairs", lambda: list(target.connection().compute.keypairs()))
+        if key not in [each.name for each in keys]:
+            choices = [*(each.name for each in keys), '""']
+            mend = offer("restore_key_name", choices, "openstack keypair list")
+            report.problem(
+                "key_name",
+                f"the user who restores has no key pair {key!r}: create it (openstack keypair create --public-key "
+                f"FILE {key}) or {mend}",
+            )
+
+
+def _check_image(image: str, target: Target, report: Report) -> None:
+    glance = target.connection().image
+    found = target.look(f"image {image}", lambda: glance.find_image(image, ignore_missing=True))
+    if found is None or found.status != "active":
+        status = "has no" if found is None else f"cannot use ({found.status})"
+        report.problem(
+            "image",
+            f"the target {status} image {image}, which the checkpoint does not hold: put it there "
+            f"(openstack image create --id {image} --file FILE NAME), or leave the server out",
+        )

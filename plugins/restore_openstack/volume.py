@@ -7,82 +7,25 @@ size, type and zone of a snapshot, and Cinder keeps a snapshot's bootable flag a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
-
-from pydantic import BaseModel, BeforeValidator, Field
+from typing import Any, ClassVar
 
 from restore_openstack import cinder, glance
-from restore_openstack.disks import SERVER, VOLUME, disks_of
-from restore_openstack.fields import Given
-from restore_openstack.glance import ImageMetadata
+from restore_openstack.disks import VOLUME, disks_of
+from restore_openstack.lookups import offer, or_none, require
+from restore_openstack.server_definition import SERVER
+from restore_openstack.volume_definition import VolumeDefinition, VolumeParameters, VolumeWork
+from restore_openstack.zone import check_volume_zone, tell_zone
 from restore_worker.plugin import (
     BankData,
     Context,
-    Definition,
-    Parameters,
     Produces,
     Report,
     RestorePlugin,
     Selection,
+    Target,
 )
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
-
-_DEFAULT_ZONE = "the target's default zone is used unless restore_availability_zone names one"
-
-
-class VolumeDefinition(Definition):
-    """The metadata of a volume in the bank, as one of four plugins of Karbor wrote it.
-
-    size, volume_size: GiB, with a snapshot or with bytes.
-    freezer: the volume is in Freezer's own storage; what else that plugin noted holds passwords and is not kept.
-    """
-
-    backup_id: str | None = None
-    snapshot_id: str | None = None
-    size: int | None = None
-    image_metadata: ImageMetadata | None = None
-    volume_size: int | None = None
-    chunks_num: int | None = None
-    freezer: Annotated[bool, BeforeValidator(lambda job: job is not None)] = Field(default=False, alias="job_info")
-
-
-class VolumeParameters(Parameters):
-    """What a user may set for a volume.
-
-    restore_name: instead of the original's.
-    restore_description: the original's is not in the bank.
-    restore_volume_type: a type of the target instead of its default one.
-    restore_availability_zone: a zone of the target instead of its default one.
-    restore_size: GiB, not less than the original's.
-    """
-
-    restore_name: Given | None = None
-    restore_description: str | None = None
-    restore_volume_type: Given | None = None
-    restore_availability_zone: Given | None = None
-    restore_size: Annotated[int, Field(ge=1)] | None = None
-
-
-class VolumeWork(BaseModel):
-    """What comes back, and of what: one of backup_id, snapshot_id and file is set.
-
-    size: GiB; None for that of the backup.
-    direct: Heat cannot build it so.
-    bootable: it must be told to Cinder that servers may boot from it.
-    """
-
-    name: str
-    description: str | None
-    size: int | None
-    volume_type: str | None
-    availability_zone: str | None
-    backup_id: str | None
-    snapshot_id: str | None
-    file: ImageMetadata | None
-    chunks: int | None
-    direct: bool
-    bootable: bool
 
 
 class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]):
@@ -101,7 +44,7 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         ("multiattach", "it belongs to the volume type, which was not saved"),
         ("encryption", "it belongs to the volume type, which was not saved"),
         ("description", "the volume comes back without one unless restore_description gives it"),
-        ("metadata", "the volume's metadata was not saved"),
+        ("metadata", "the volume's metadata was not saved: a Cinder backup brings its own, else there is none"),
         ("volume_image_metadata", "what Cinder knew of the image that the volume was made of was not saved"),
         ("readonly", "the volume comes back writable"),
         ("group_id", "groups of volumes and their consistency were not saved"),
@@ -122,11 +65,10 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         zone = resource.extra_info.get("availability_zone")
         # Of a snapshot Cinder makes the volume in the snapshot's zone.
         if zone and not parameters.restore_availability_zone and not definition.snapshot_id:
-            report.finding("availability_zone", f"it was in zone {zone!r}; {_DEFAULT_ZONE}")
-        # A snapshot keeps the flag, and a volume made of an image gets it.
-        bootable = bool(definition.backup_id) and _boots_a_server(resource, servers, selection)
+            tell_zone(zone, report)
+        bootable = _bootable(resource, definition, servers, selection)
         wishes = (parameters.restore_size, parameters.restore_volume_type, parameters.restore_availability_zone)
-        direct = not definition.snapshot_id and (bootable or not definition.backup_id or any(wishes))
+        direct = not definition.snapshot_id and bool(bootable or not definition.backup_id or any(wishes))
         work = VolumeWork(
             name=resource.name if parameters.restore_name is None else parameters.restore_name,
             description=parameters.restore_description,
@@ -152,6 +94,17 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         """Return the chunks of a volume whose bytes are in the bank."""
         return BankData(work.chunks, work.file.checksum) if work.file else None
 
+    def check(self, resource: Resource, work: VolumeWork, target: Target, report: Report) -> None:
+        """Look for what it is made of, its type and its zone, or ask whether Glance takes its bytes."""
+        if work.backup_id is not None:
+            _check_backup(work, target, report)
+        elif work.snapshot_id is not None:
+            _check_snapshot(work.snapshot_id, target, report)
+        elif data := self.data(work):
+            glance.check_room(data, target, report)
+        _check_target_type(work.volume_type, target, report)
+        check_volume_zone(work.availability_zone, target, report)
+
     def restore(self, resource: Resource, work: VolumeWork, template: HeatTemplate, context: Context) -> None:
         """Put the volume, or build it and put its id."""
         if work.direct:
@@ -169,9 +122,9 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         template.put_resource(resource.id, HeatResource(VOLUME, properties, title=work.name))
 
     def discard(self, resource: Resource, made: Mapping[str, str], context: Context) -> None:
-        """Delete the volume and the image that it was made of."""
-        cinder.delete(context, resource.id, made)
+        """Delete the image that the volume was made of, then the volume."""
         glance.delete(context, resource.id, made)
+        cinder.delete(context, resource.id, made)
 
 
 def _check_source(definition: VolumeDefinition, parameters: VolumeParameters, report: Report) -> None:
@@ -202,6 +155,19 @@ def _check_type(
         )
 
 
+def _bootable(
+    volume: Resource, definition: VolumeDefinition, servers: list[ResourceKey], selection: Selection
+) -> bool | None:
+    """Return what Cinder must be told of the flag; a snapshot keeps it, and a volume made of an image gets it."""
+    if definition.backup_id:
+        return _boots_a_server(volume, servers, selection) or None
+    known = (selection.definition(server) for server in servers)
+    flags = {
+        each.attach_metadata[volume.id].bootable for each in known if each and volume.id in each.attach_metadata
+    }
+    return False if definition.image_metadata and flags == {"false"} else None
+
+
 def _boots_a_server(volume: Resource, servers: list[ResourceKey], selection: Selection) -> bool:
     definitions = ((server, selection.definition(server)) for server in servers)
     return any(
@@ -211,15 +177,77 @@ def _boots_a_server(volume: Resource, servers: list[ResourceKey], selection: Sel
     )
 
 
-def _build(resource: Resource, work: VolumeWork, context: Context) -> str | None:
-    attributes = work.model_dump(
-        include={"name", "description", "size", "volume_type", "availability_zone", "backup_id"}
+def _check_backup(work: VolumeWork, target: Target, report: Report) -> None:
+    from openstack.utils import supports_microversion
+
+    proxy, backup_id = target.connection().block_storage, work.backup_id or ""
+    if work.direct and not target.look(
+        cinder.FROM_BACKUP, lambda: supports_microversion(proxy, cinder.FROM_BACKUP)
+    ):
+        report.problem(
+            "backup_id",
+            f"Cinder of the target has no API {cinder.FROM_BACKUP} (Queens), which makes volumes of another size, "
+            "type or zone, or to boot from, of a backup: leave the volume out",
+        )
+    usable = target.look("backups", lambda: {each.id for each in proxy.backups(details=False, status="available")})
+    if backup_id in usable and not work.size:
+        return
+    backup = target.look(f"backup {backup_id}", lambda: or_none(lambda: proxy.get_backup(backup_id)))
+    # While it is restored elsewhere it has a status of its own.
+    _check_source_status(
+        "backup", backup_id, backup.status if backup else None, ("available", "restoring"), report
     )
-    if work.file:
-        attributes["image_id"] = glance.upload(context, resource.id, f"volume {resource.id}", work.file)
-    volume_id = cinder.build(context, resource.id, attributes, bootable=work.bootable)
+    if backup is not None and work.size and work.size < backup.size:
+        report.problem("restore_size", f"the backup has {backup.size} GiB: {work.size} GiB are too few")
+
+
+def _check_snapshot(snapshot_id: str, target: Target, report: Report) -> None:
+    proxy = target.connection().block_storage
+    usable = target.look(
+        "snapshots", lambda: {each.id for each in proxy.snapshots(details=False, status="available")}
+    )
+    if snapshot_id not in usable:
+        snapshot = target.look(f"snapshot {snapshot_id}", lambda: or_none(lambda: proxy.get_snapshot(snapshot_id)))
+        _check_source_status(
+            "snapshot", snapshot_id, snapshot.status if snapshot else None, ("available",), report
+        )
+
+
+def _check_source_status(
+    noun: str, source_id: str, status: str | None, usable: tuple[str, ...], report: Report
+) -> None:
+    if status is None:
+        report.problem(
+            f"{noun}_id",
+            f"the project sees no {noun} {source_id} on the target, which has the bytes: restore to the cloud and "
+            "project that made it, or leave the volume out",
+        )
+    elif status not in usable:
+        report.problem(
+            f"{noun}_id", f"{noun} {source_id} of the target is in status {status!r}: it must be available"
+        )
+
+
+def _check_target_type(name: str | None, target: Target, report: Report) -> None:
+    if name is not None:
+        proxy = target.connection().block_storage
+        # Without "None" an admin would see but some of them; others may not say it, and Cinder ignores it.
+        types = target.look("volume types", lambda: list(proxy.types(is_public="None")))
+        mend = offer("restore_volume_type", (each.name for each in types), "openstack volume type list")
+        require(name, types, "volume type", mend, "restore_volume_type", report)
+
+
+def _build(resource: Resource, work: VolumeWork, context: Context) -> str | None:
+    def attributes() -> dict[str, Any]:
+        wanted = work.model_dump(include={"description", "size", "volume_type", "availability_zone", "backup_id"})
+        if work.file:
+            wanted["image_id"] = glance.upload(context, resource.id, f"volume {resource.id}", work.file)
+        return wanted
+
+    volume_id = cinder.build(context, resource.id, work.name, attributes, bootable=work.bootable)
     if work.file and volume_id is not None:
         glance.delete(context, resource.id, {})
+        context.gone("image")
     return volume_id
 
 

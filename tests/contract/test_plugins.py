@@ -120,6 +120,7 @@ PRODUCES = "produces_is_what_is_put"
 UNKNOWN = "an_unknown_parameter_is_refused_with_the_known_ones"
 DAMAGED = "damaged_metadata_is_told_or_restored"
 DISCARD = "discard_with_nothing_made_does_nothing"
+CHECK = "check_changes_nothing"
 
 
 def failures(plugin, bank) -> dict[str, str]:
@@ -141,7 +142,10 @@ def bank(tmp_path):
     return str(tmp_path)
 
 
-@pytest.mark.parametrize("plugin", [NotePlugin, bad_plugins.LooksBeforeItDiscards, bad_plugins.Composite])
+@pytest.mark.parametrize(
+    "plugin",
+    [NotePlugin, bad_plugins.LooksBeforeItDiscards, bad_plugins.ChecksWell, bad_plugins.Composite],
+)
 def test_a_good_plugin_passes(monkeypatch, bank, plugin):
     monkeypatch.setattr(testing, "installed", lambda: Registry([plugin()]))
     assert failures(plugin, bank) == {}
@@ -172,6 +176,8 @@ def test_a_good_plugin_passes(monkeypatch, bank, plugin):
         (bad_plugins.DeletesWhatIsNot, DISCARD, "connection.image.delete_image"),
         (bad_plugins.ExpectsWhatIsNot, DISCARD, "image"),
         (bad_plugins.BuildsToDiscard, DISCARD, "Context.once"),
+        (bad_plugins.ChecksByTrying, CHECK, "connection.image.post"),
+        (bad_plugins.ExpectsWhatItChecks, CHECK, "'NoneType' object has no attribute 'id'"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from restore_worker.errors import CloudError
 from restore_worker.plugin import Definition, Parameters, Produces, RestorePlugin
 from restore_worker.template import HeatParameter, HeatResource
 
@@ -52,6 +53,14 @@ class LooksBeforeItDiscards(NotePlugin):
             cloud.image.delete_image(image_id)
         if server is not None:
             cloud.compute.delete_server(server)
+
+
+class ChecksWell(NotePlugin):
+    def check(self, resource, work, target, report):
+        cloud = target.connection()
+        flavors = target.look("flavors", lambda: list(cloud.compute.flavors()))
+        if not flavors and not cloud.image.get("/info/usage").ok:
+            raise CloudError("there is nothing at all")
 
 
 class Composite(NotePlugin):
@@ -175,3 +184,14 @@ class ExpectsWhatIsNot(NotePlugin):
 class BuildsToDiscard(NotePlugin):
     def discard(self, resource, made, context):
         context.once("image", lambda: "image-1", lambda: None)
+
+
+class ChecksByTrying(NotePlugin):
+    def check(self, resource, work, target, report):
+        target.look("room", lambda: target.connection().image.post("/images", json={"name": work.text}))
+
+
+class ExpectsWhatItChecks(NotePlugin):
+    def check(self, resource, work, target, report):
+        flavor = target.connection().compute.find_flavor(work.text)
+        report.problem("flavor", f"flavor {flavor.id} is too small")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from restore_worker.errors import CloudError
-from restore_worker.plugin import Produces, RestorePlugin
+from restore_worker.plugin import BankData, Produces, RestorePlugin
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import Fragment, HeatTemplate, Hot, assemble
 from tests.support.banks import Node
@@ -187,3 +187,29 @@ class FakeContext:
         if not self.made.get(key):
             self.made[key] = find() or create()
         return self.made[key]
+
+    def gone(self, key: str) -> None:
+        self.made.pop(key, None)
+
+
+@dataclass
+class FakeTarget:
+    """The target as `check` sees it, once a question.
+
+    size: of each resource's chunks in the bank.
+    """
+
+    cloud: Any
+    size: int = 0
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def connection(self) -> Any:
+        return self.cloud
+
+    def look(self, what: str, ask: Callable[[], Any]) -> Any:
+        if what not in self.answers:
+            self.answers[what] = ask()
+        return self.answers[what]
+
+    def data_size(self, data: BankData) -> int:  # noqa: ARG002 - all have one size
+        return self.size

@@ -1,4 +1,4 @@
-"""The few calls of Glance, Cinder and Neutron that direct builders make, answered over HTTP on loopback.
+"""The few calls that checks and direct builders of the plugins make, answered over HTTP on loopback.
 
 The real openstacksdk talks to it. It knows nothing of quotas, policies or time: a test says what happens.
 """
@@ -25,35 +25,56 @@ Thing = dict[str, Any]
 class StubCloud:
     """What is in the cloud, by id, and what was asked of it.
 
+    usage: what Glance tells of its limits; None if it is too old for that.
+    messages: what Cinder tells of a volume, by its id.
     received: bytes of each upload that came in, complete or not.
     corrupts: Glance stores other bytes than it gets.
-    refuses_uploads: Glance has no space left.
+    refuses_uploads: the status with which Glance refuses an upload, after its last byte.
+    chunks: sizes of the parts in which uploads came in.
     volume_status: of a new volume.
+    keeps: volumes that are deleted stay a while.
     """
 
     url: str = ""
     images: dict[str, Thing] = field(default_factory=dict)
     volumes: dict[str, Thing] = field(default_factory=dict)
     backups: dict[str, Thing] = field(default_factory=dict)
+    snapshots: dict[str, Thing] = field(default_factory=dict)
+    volume_types: dict[str, Thing] = field(default_factory=dict)
+    networks: dict[str, Thing] = field(default_factory=dict)
+    subnets: dict[str, Thing] = field(default_factory=dict)
+    ports: dict[str, Thing] = field(default_factory=dict)
+    groups: dict[str, Thing] = field(default_factory=dict)
     floating_ips: dict[str, Thing] = field(default_factory=dict)
+    flavors: dict[str, Thing] = field(default_factory=dict)
+    key_pairs: list[str] = field(default_factory=list)
+    zones: dict[str, bool] = field(default_factory=dict)
+    usage: Thing | None = None
+    messages: dict[str, list[str]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     received: list[int] = field(default_factory=list)
     corrupts: bool = False
-    refuses_uploads: bool = False
+    refuses_uploads: int | None = None
+    chunks: list[int] = field(default_factory=list)
     volume_status: str = "available"
+    keeps: bool = False
     volume_microversion: str = "3.71"
     _serial: int = 0
+    _connection: Connection | None = None
 
     def connect(self) -> Connection:
-        """Return openstacksdk's connection to it."""
-        return Connection(
-            auth_type="none",
-            auth={"endpoint": self.url},
-            image_endpoint_override=f"{self.url}/image/v2",
-            block_storage_endpoint_override=f"{self.url}/volume/v3",
-            network_endpoint_override=f"{self.url}/network/v2.0",
-            block_storage_api_version="3",
-        )
+        """Return openstacksdk's connection to it, always the same: to make one takes long."""
+        if self._connection is None:
+            self._connection = Connection(
+                auth_type="none",
+                auth={"endpoint": self.url},
+                image_endpoint_override=f"{self.url}/image/v2",
+                block_storage_endpoint_override=f"{self.url}/volume/v3",
+                network_endpoint_override=f"{self.url}/network/v2.0",
+                compute_endpoint_override=f"{self.url}/compute/v2.1",
+                block_storage_api_version="3",
+            )
+        return self._connection
 
     def new_id(self) -> str:
         """Return an id that nothing has yet."""
@@ -85,6 +106,8 @@ def stub_cloud() -> Iterator[StubCloud]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer in one packet: in two the kernel would wait in between.
+    wbufsize = 65536
     cloud: StubCloud
 
     def log_message(self, *_: Any) -> None:
@@ -93,28 +116,94 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts, query = self._target()
         match parts:
-            case ["image", "v2"] | ["volume", "v3"] | ["network", "v2.0"]:
-                self._send(200, {"version": self._version(*parts)})
-            case ["image", "v2", "images"]:
+            case [service, version]:
+                self._send(200, {"version": self._version(service, version)})
+            case ["image", *rest]:
+                self._get_image(rest[1:], query)
+            case ["volume", *rest]:
+                self._get_volume(rest[1:], query)
+            case ["network", _, kind]:
+                self._list(kind.replace("-", "_"), self._neutron[kind], query)
+            case ["compute", _, "flavors", "detail"]:
+                self._list("flavors", self.cloud.flavors, {})
+            case ["compute", _, "os-keypairs"]:
+                pairs = [{"keypair": {"name": name}} for name in self.cloud.key_pairs]
+                self._send(200, {"keypairs": pairs})
+            case ["compute", _, "os-availability-zone"]:
+                self._send_zones()
+            case _:
+                self._send(404, {})
+
+    @property
+    def _neutron(self) -> dict[str, dict[str, Thing]]:
+        cloud = self.cloud
+        return {
+            "networks": cloud.networks,
+            "subnets": cloud.subnets,
+            "ports": cloud.ports,
+            "security-groups": cloud.groups,
+            "floatingips": cloud.floating_ips,
+        }
+
+    def _get_image(self, parts: list[str], query: dict[str, list[str]]) -> None:
+        match parts:
+            case ["images"]:
                 wanted = set(query.get("tag", []))
                 found = [image for image in self.cloud.images.values() if wanted <= set(image["tags"])]
                 self._send(200, {"images": found})
-            case ["volume", "v3", "volumes", "detail"]:
-                mark = ast.literal_eval(query.get("metadata", ["{}"])[0])
-                found = [each for each in self.cloud.volumes.values() if mark.items() <= each["metadata"].items()]
-                self._send(200, {"volumes": found})
-            case ["network", "v2.0", "floatingips"]:
-                (address,) = query["floating_ip_address"]
-                found = [ip for ip in self.cloud.floating_ips.values() if ip["floating_ip_address"] == address]
-                self._send(200, {"floatingips": found})
-            case ["image", "v2", "images", image_id]:
+            case ["images", image_id]:
                 self._show(self.cloud.images, image_id)
-            case ["volume", "v3", "volumes", volume_id]:
-                self._show(self.cloud.volumes, volume_id, "volume")
-            case ["volume", "v3", "backups", backup_id]:
-                self._show(self.cloud.backups, backup_id, "backup")
+            case ["info", "usage"] if self.cloud.usage is not None:
+                self._send(200, {"usage": self.cloud.usage})
             case _:
                 self._send(404, {})
+
+    def _get_volume(self, parts: list[str], query: dict[str, list[str]]) -> None:
+        match parts:
+            case ["volumes", "detail"]:
+                mark = ast.literal_eval(query.get("metadata", ["{}"])[0])
+                names = query.get("name")
+                found = [
+                    each
+                    for each in self.cloud.volumes.values()
+                    if mark.items() <= each["metadata"].items() and (names is None or each["name"] in names)
+                ]
+                self._send(200, {"volumes": found})
+            case ["volumes", volume_id]:
+                self._show(self.cloud.volumes, volume_id, "volume")
+            case ["backups"]:
+                self._list("backups", self.cloud.backups, query)
+            case ["backups", backup_id]:
+                self._show(self.cloud.backups, backup_id, "backup")
+            case ["snapshots"]:
+                self._list("snapshots", self.cloud.snapshots, query)
+            case ["snapshots", snapshot_id]:
+                self._show(self.cloud.snapshots, snapshot_id, "snapshot")
+            case ["types"]:
+                self._list("volume_types", self.cloud.volume_types, {})
+            case ["os-availability-zone"]:
+                self._send_zones()
+            case ["messages"]:
+                told = self.cloud.messages.get(query["resource_uuid"][0], [])
+                self._send(200, {"messages": [{"user_message": text} for text in told]})
+            case _:
+                self._send(404, {})
+
+    def _list(self, envelope: str, things: dict[str, Thing], query: dict[str, list[str]]) -> None:
+        """Send what has the values that the query names; what a thing lacks is not compared."""
+        found = [
+            thing
+            for thing in things.values()
+            if all(thing.get(name, value) == value for name, (value, *_) in query.items())
+        ]
+        self._send(200, {envelope: found})
+
+    def _send_zones(self) -> None:
+        zones = [
+            {"zoneName": name, "zoneState": {"available": available}}
+            for name, available in self.cloud.zones.items()
+        ]
+        self._send(200, {"availabilityZoneInfo": zones})
 
     def do_POST(self) -> None:
         parts, _ = self._target()
@@ -131,8 +220,14 @@ class _Handler(BaseHTTPRequestHandler):
                     "bootable": "false",
                     **body["volume"],
                 }
+                backup = self.cloud.backups.get(volume.get("backup_id", ""), {})
+                # Cinder restores what metadata the backup has instead of those that were given.
+                volume["metadata"] = backup.get("metadata") or volume["metadata"]
                 self.cloud.volumes[volume["id"]] = volume
                 self._send(202, {"volume": volume})
+            case ["volume", "v3", "volumes", volume_id, "metadata"]:
+                self.cloud.volumes[volume_id]["metadata"] |= body["metadata"]
+                self._send(200, body)
             case ["volume", "v3", "volumes", volume_id, "action"]:
                 flag = body["os-set_bootable"]["bootable"]
                 self.cloud.volumes[volume_id]["bootable"] = str(flag).lower()
@@ -140,10 +235,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         parts, _ = self._target()
+        if parts[0] == "volume":
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.cloud.volumes[parts[3]] |= body["volume"]
+            self._send(200, {"volume": self.cloud.volumes[parts[3]]})
+            return
         data = self._chunked_body()
         self.cloud.received.append(-1 if data is None else len(data))
         if data is not None and self.cloud.refuses_uploads:
-            self._send(413, {"message": "no space left"})
+            self._send(self.cloud.refuses_uploads, {"message": "no space left"})
         elif data is not None:
             self.cloud.store(parts[3], data)
             self._send(204, None)
@@ -151,6 +251,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         parts, _ = self._target()
         things = self.cloud.images if parts[0] == "image" else self.cloud.volumes
+        if self.cloud.keeps and parts[0] == "volume":
+            things[parts[3]]["status"] = "deleting"
+            self._send(202, None)
+            return
         gone = things.pop(parts[3], None)
         self._send(404 if gone is None else 204, {} if gone is None else None)
 
@@ -160,7 +264,9 @@ class _Handler(BaseHTTPRequestHandler):
         return url.path.strip("/").split("/"), parse_qs(url.query)
 
     def _version(self, service: str, version: str) -> Thing:
-        latest = {"version": self.cloud.volume_microversion, "min_version": "3.0"} if service == "volume" else {}
+        newest = {"volume": ("3.0", self.cloud.volume_microversion), "compute": ("2.1", "2.90")}
+        lowest, highest = newest.get(service, ("", ""))
+        latest = {"version": highest, "min_version": lowest} if highest else {}
         href = f"{self.cloud.url}/{service}/{version}/"
         name = f"{version}.0" if "." not in version else version
         return {"id": name, "status": "CURRENT", "links": [{"rel": "self", "href": href}], **latest}
@@ -179,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
             if size < 0:
                 self.close_connection = True
                 return None
+            self.cloud.chunks.append(size)
             data += self.rfile.read(size)
             self.rfile.readline()
         self.rfile.readline()

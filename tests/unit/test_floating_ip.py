@@ -12,9 +12,9 @@ from restore_worker.errors import CloudError
 from restore_worker.template import HeatTemplate
 from tests.support import nodes
 from tests.support.banks import Node
-from tests.support.fakes import FakeContext, FakeSelection, Rendering, render
+from tests.support.fakes import FakeContext, FakeReport, FakeSelection, FakeTarget, Rendering, render
 from tests.support.judge import judge
-from tests.support.stub_cloud import stub_cloud
+from tests.support.stub_cloud import StubCloud, stub_cloud
 
 OLD = "203.0.113.5"
 IMAGE = nodes.image("image-1")
@@ -197,10 +197,59 @@ def test_in_a_cloud_the_old_address_is_looked_up():
         context = FakeContext(cloud=cloud.connect())
         with pytest.raises(CloudError, match=OLD):
             ServerPlugin().restore(selection.resource(server), work, _template(known), context)
-        cloud.floating_ips["fip-1"] = {"id": "fip-1", "floating_ip_address": OLD}
+        cloud.floating_ips["fip-1"] = address(port_id="port-9")
+        with pytest.raises(CloudError, match="port-9"):
+            ServerPlugin().restore(selection.resource(server), work, _template(known), context)
+        cloud.floating_ips["fip-1"] = address()
         template = _template(known)
         ServerPlugin().restore(selection.resource(server), work, template, context)
     assert template.get_physical_id(f"floatingip:{OLD}") == "fip-1"
+
+
+def address(**fields: Any) -> dict[str, Any]:
+    """Return the old address as the target has it."""
+    return {"id": "fip-1", "floating_ip_address": OLD, "port_id": None, "fixed_ip_address": None, **fields}
+
+
+def problems(cloud: StubCloud, selection: FakeSelection) -> list[str]:
+    """Return what the check of the server tells against its floating IPs."""
+    server = next(key for key in selection.nodes if key.type == nodes.SERVER)
+    work, _ = selection.prepare(server)
+    report = FakeReport(server.id)
+    ServerPlugin().check(selection.resource(server), work, FakeTarget(cloud.connect()), report)
+    return [each.text for each in report.problems if each.field in ("floating_ips", "public_network_id")]
+
+
+def test_the_old_address_must_be_there_and_lead_nowhere():
+    selection = selected(ONE, floating_ips="existing")
+    with stub_cloud() as cloud:
+        (missing,) = problems(cloud, selection)
+        cloud.floating_ips["fip-1"] = address(port_id="port-9", fixed_ip_address="10.9.9.9")
+        (used,) = problems(cloud, selection)
+        cloud.floating_ips["fip-1"] = address()
+        assert problems(cloud, selection) == []
+    assert f"no floating IP {OLD}" in missing
+    for part in (
+        "10.9.9.9 on port port-9",
+        f"openstack floating ip unset --port {OLD}",
+        "floating_ips=new or skip",
+    ):
+        assert part in used
+
+
+def test_a_new_address_needs_an_external_network():
+    selection = selected(ONE, public_network_id="public-1")
+    with stub_cloud() as cloud:
+        cloud.networks["ext-1"] = {"id": "ext-1", "name": "internet", "router:external": True}
+        (missing,) = problems(cloud, selection)
+        cloud.networks["public-1"] = {"id": "public-1", "name": "x", "router:external": False}
+        (internal,) = problems(cloud, selection)
+        cloud.networks["public-1"]["router:external"] = True
+        assert problems(cloud, selection) == []
+    for text in (missing, internal):
+        assert "public-1" in text
+        assert "set public_network_id of OS::Neutron::Network to ext-1 (internet)" in text
+    assert "not external" in internal
 
 
 def _template(known: dict[str, Any]) -> HeatTemplate:

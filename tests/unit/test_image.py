@@ -3,14 +3,18 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from openstack.exceptions import HttpException
+from openstack.image.v2._proxy import Proxy
 from pydantic import ValidationError
 
 from restore_openstack.image import ImageDefinition, ImagePlugin
 from restore_worker.errors import CloudUnavailableError, DamagedDataError
-from restore_worker.plugin import BankData, Produces
+from restore_worker.plugin import BankData, Produces, StillBuilding
 from restore_worker.template import HeatTemplate
 from tests.support import nodes
-from tests.support.fakes import FakeContext, FakeSelection, render
+from tests.support.banks import Node
+from tests.support.fakes import FakeContext, FakeReport, FakeSelection, FakeTarget, render
+from tests.support.mortal import MortalContext, lives
 from tests.support.stub_cloud import StubCloud, stub_cloud
 
 DATA = bytes(range(256)) * 40
@@ -24,13 +28,13 @@ def cloud():
         yield stub
 
 
-def restore(cloud: StubCloud, context: FakeContext) -> str:
+def restore(cloud: StubCloud, context: FakeContext, node: Node = NODE) -> str:
     """Restore the image as a worker does and return its new id."""
     context.cloud = cloud.connect()
-    selection = FakeSelection([ImagePlugin()], [NODE])
-    work, _ = selection.prepare(NODE.key)
+    selection = FakeSelection([ImagePlugin()], [node])
+    work, _ = selection.prepare(node.key)
     template = HeatTemplate()
-    ImagePlugin().restore(selection.resource(NODE.key), work, template, context)
+    ImagePlugin().restore(selection.resource(node.key), work, template, context)
     return template.get_physical_id("image-1")
 
 
@@ -109,10 +113,62 @@ def test_other_bytes_in_glance_leave_no_image_and_are_sent_again(cloud):
 
 
 def test_a_failed_upload_leaves_no_image(cloud):
-    cloud.refuses_uploads = True
-    with pytest.raises(Exception, match="no space left"):
+    cloud.refuses_uploads = 413
+    with pytest.raises(HttpException, match="no space left"):
         restore(cloud, FakeContext(data=[DATA]))
     assert cloud.images == {}
+
+
+def test_an_upload_that_a_web_server_broke_off_is_tried_again(cloud):
+    cloud.refuses_uploads = 500
+    with pytest.raises(CloudUnavailableError, match="HTTP 500"):
+        restore(cloud, FakeContext(data=[DATA]))
+    assert cloud.images == {}
+
+
+def test_bytes_are_sent_in_parts_that_web_servers_take(cloud):
+    large = b"\0" * (3 * 2**20 + 5)
+    node = nodes.image("image-1", "ubuntu", large)
+    image_id = restore(cloud, FakeContext(data=[large]), node)
+    assert cloud.images[image_id]["size"] == len(large)
+    # uWSGI takes less than 1 MiB at once.
+    assert max(cloud.chunks) < 2**20
+
+
+def test_a_kill_at_any_step_leaves_one_image_and_one_only(cloud):
+    steps = 0
+    for mortal in lives():
+        cloud.images.clear()
+        doomed = MortalContext(data=[DATA[:1000], DATA[1000:]], mortal=mortal)
+        with mortal.life(cloud.connect()):
+            restore(cloud, doomed)
+        image_id = restore(cloud, FakeContext(data=[DATA], made=doomed.made))
+        assert (list(cloud.images), cloud.images[image_id]["checksum"]) == ([image_id], MD5)
+        steps += 1
+    assert steps > 10
+
+
+def test_what_stands_in_the_way_of_an_upload_is_told_even_if_it_cannot_be_deleted(cloud, monkeypatch):
+    def delete_image(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Proxy, "delete_image", delete_image)
+    with pytest.raises(DamagedDataError, match="data_11"):
+        restore(cloud, FakeContext(data=[DATA], damage=DamagedDataError("data_11 is short")))
+
+
+@pytest.mark.parametrize("status", [None, "deactivated"])
+def test_an_image_that_somebody_took_away_is_uploaded_again(cloud, status):
+    context = FakeContext(data=[DATA])
+    first = restore(cloud, context)
+    if status is None:
+        del cloud.images[first]
+    else:
+        cloud.images[first]["status"] = status
+    with pytest.raises(StillBuilding, match=first):
+        restore(cloud, context)
+    second = restore(cloud, context)
+    assert list(cloud.images) == [second]
 
 
 def test_discard_deletes_what_was_made_and_nothing_else(cloud):
@@ -123,3 +179,27 @@ def test_discard_deletes_what_was_made_and_nothing_else(cloud):
     ImagePlugin().discard(resource, context.made, context)
     assert list(cloud.images) == [kept]
     ImagePlugin().discard(resource, {"image": ""}, context)
+
+
+# What is checked beforehand
+
+
+@pytest.mark.parametrize(
+    ("usage", "problems"),
+    [
+        (None, []),
+        ({}, []),
+        ({"image_size_total": {"limit": -1, "usage": 5000}}, []),
+        ({"image_size_total": {"limit": 1034, "usage": 10}}, []),
+        ({"image_size_total": {"limit": 1033, "usage": 10}}, ["data"]),
+    ],
+)
+def test_an_image_must_fit_into_what_glance_allows(cloud, usage, problems):
+    cloud.usage = usage
+    selection = FakeSelection([ImagePlugin()], [NODE])
+    report = FakeReport(NODE.id)
+    work, _ = selection.prepare(NODE.key)
+    target = FakeTarget(cloud.connect(), size=1024 * 1024**2)
+    ImagePlugin().check(selection.resource(NODE.key), work, target, report)
+    assert [each.field for each in report.problems] == problems
+    assert all("1024 MiB" in each.text and "image_size_total" in each.text for each in report.problems)

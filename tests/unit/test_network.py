@@ -7,11 +7,13 @@ from pydantic import ValidationError
 
 from restore_openstack.network import NetworkPlugin
 from restore_openstack.project import ProjectPlugin
+from restore_openstack.server import ServerPlugin
 from restore_openstack.topology import NetworkDefinition
 from restore_worker.plugin import Produces
 from tests.support import nodes
-from tests.support.fakes import FakeSelection, render
+from tests.support.fakes import FakeReport, FakeSelection, FakeTarget, render
 from tests.support.networks import PROJECT_ID, restore_network, router_port, server, server_port
+from tests.support.stub_cloud import stub_cloud
 
 
 def shop():
@@ -104,14 +106,24 @@ class TestPruning:
         assert constraints == {
             "db": "neutron.network",
             "db-v4": "neutron.subnet",
-            "edge": "neutron.router",
             "pg": "neutron.security_group",
-            "pool": "neutron.security_group",
-            "web": "neutron.security_group",
         }
         assert all(restored.value(key) == key for key in constraints)
         port = restored.properties("db-port")
         assert port["fixed_ips"] == [{"subnet": {"get_param": "p_subnet_db-v4"}, "ip_address": "10.2.0.5"}]
+        assert restored.findings == []
+
+    def test_existing_networks_that_no_server_uses_are_nothing(self):
+        restored = restore_network(servers=SERVERS, restored=[], parameters={"networks": "existing"}, **shop())
+        assert restored.fragments == {}
+        assert "no server is restored" in restored.told("networks")
+
+    def test_a_server_without_ports_uses_existing_networks_and_groups_too(self):
+        bare = server("bare", ["island"], security_groups=[{"name": "unused"}])
+        restored = restore_network(
+            servers=[bare, *SERVERS], restored=["bare"], parameters={"networks": "existing"}, **shop()
+        )
+        assert set(restored.fragments) == {"island", "unused"}
         assert restored.findings == []
 
     def test_a_server_without_ports_still_brings_its_network_and_groups(self):
@@ -560,3 +572,70 @@ def test_a_project_only_groups():
     assert result.produced[project.key] is Produces.NOTHING
     assert result.fragments.keys() == {"net"}
     assert ProjectPlugin.Definition is None
+
+
+class TestChecks:
+    """What must be on the target beforehand."""
+
+    @pytest.fixture
+    def cloud(self):
+        with stub_cloud() as stub:
+            stub.networks["public"] = {"id": "public", "name": "internet", "router:external": True}
+            yield stub
+
+    @staticmethod
+    def problems(cloud, **parameters):
+        selection = FakeSelection(
+            [NetworkPlugin(), ServerPlugin()],
+            [nodes.network(PROJECT_ID, **shop()), *SERVERS],
+            None,
+            {nodes.NETWORK: parameters},
+        )
+        (network,) = selection.find(nodes.NETWORK)
+        work, _ = selection.prepare(network.key)
+        report = FakeReport(network.id)
+        NetworkPlugin().check(network, work, FakeTarget(cloud.connect()), report)
+        return [f"{each.field}: {each.text}" for each in report.problems]
+
+    def test_new_networks_need_the_external_one(self, cloud):
+        assert self.problems(cloud) == []
+        (told,) = self.problems(cloud, public_network_id="other")
+        assert told.startswith("public_network_id: the target has no network 'other'")
+        assert "to public (internet)" in told
+        cloud.networks["public"]["router:external"] = False
+        (told,) = self.problems(cloud)
+        assert "'public' of the target is not external" in told
+
+    def test_the_external_network_may_be_named(self, cloud):
+        assert self.problems(cloud, public_network_id="internet") == []
+        cloud.networks["second"] = {"id": "second", "name": "internet", "router:external": True}
+        (told,) = self.problems(cloud, public_network_id="internet")
+        assert "2 networks named 'internet'" in told
+
+    def add_shop(self, cloud):
+        """Have the target hold all of the shop but its ports."""
+        for kind, there in (("networks", cloud.networks), ("subnets", cloud.subnets), ("groups", cloud.groups)):
+            there.update({each["id"]: each for each in shop()[kind]})
+
+    def test_existing_networks_must_all_be_there(self, cloud):
+        self.add_shop(cloud)
+        assert self.problems(cloud, networks="existing") == []
+        del cloud.networks["db"], cloud.subnets["db-v4"], cloud.groups["pg"], cloud.groups["unused"]
+        told = self.problems(cloud, networks="existing")
+        assert [each.partition(":")[0] for each in told] == ["networks"] * 3
+        assert all("set networks=new to have it built" in each for each in told)
+        for noun in ("network 'db'", "subnet 'db-v4'", "security group 'pg'"):
+            assert any(noun in each for each in told)
+
+    def test_addresses_in_existing_networks_must_be_free(self, cloud):
+        self.add_shop(cloud)
+        taken = nodes.port("old", "db", {"db-v4": "10.2.0.5"}, device_id="db-1", mac_address="fa:16:3e:00:00:99")
+        other = nodes.port("else", "app", {"app-v4": "10.2.0.5"}, mac_address="fa:16:3e:00:00:98")
+        cloud.ports |= {"old": taken, "else": other}
+        (told,) = self.problems(cloud, networks="existing")
+        assert told.startswith("port_metadata.db-port: 10.2.0.5 is in use by port old of db-1")
+        assert "openstack port delete old" in told
+        taken["fixed_ips"], taken["mac_address"] = [], "FA-16-3E-00-00-01"
+        (told,) = self.problems(cloud, networks="existing")
+        assert "fa:16:3e:00:00:01 is in use by port old" in told
+        assert self.problems(cloud) == []

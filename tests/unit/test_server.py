@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from restore_openstack.disks import ServerDefinition
 from restore_openstack.image import ImagePlugin
 from restore_openstack.network import NetworkPlugin
 from restore_openstack.server import ServerPlugin
+from restore_openstack.server_definition import ServerDefinition
 from restore_openstack.volume import VolumePlugin
 from restore_worker import restore
 from restore_worker.resource import ResourceKey
 from tests.support import banks, nodes
 from tests.support.banks import BankCheckpoint, Node
-from tests.support.fakes import FakeSelection, Rendering, render
+from tests.support.fakes import FakeReport, FakeSelection, FakeTarget, Rendering, render
 from tests.support.judge import judge
+from tests.support.stub_cloud import StubCloud, stub_cloud
 
 IMAGE = nodes.image("image-1", "ubuntu")
 VOLUMES = [nodes.volume(f"volume-{n}", f"disk-{n}") for n in (1, 2, 3)]
@@ -430,3 +431,75 @@ def test_a_given_network_does_not_bring_others_along():
     assert properties["networks"] == [{"network": "net-a"}]
     assert properties["security_groups"] == ["web"]
     assert "'web'" in told(result, "security_groups")
+
+
+# What is checked beforehand
+
+
+@pytest.fixture
+def cloud():
+    with stub_cloud() as stub:
+        stub.flavors |= {"1": {"id": "1", "name": "m1.tiny"}, "2": {"id": "2", "name": "m1.small"}}
+        stub.zones |= {"az1": True, "az2": False}
+        stub.groups["default-1"] = {"id": "default-1", "name": "default"}
+        yield stub
+
+
+def problems(cloud: StubCloud, selection: FakeSelection) -> dict[str, str]:
+    """Return what the check tells against the server, by field."""
+    work, _ = selection.prepare(SERVER_1)
+    report = FakeReport(SERVER_1.id)
+    ServerPlugin().check(selection.resource(SERVER_1), work, FakeTarget(cloud.connect()), report)
+    assert len({each.field for each in report.problems}) == len(report.problems)
+    return {each.field: each.text for each in report.problems}
+
+
+@pytest.mark.parametrize("flavor", ["2", "m1.small"])
+def test_a_flavor_is_found_by_id_and_by_name(cloud, flavor):
+    assert problems(cloud, chosen(server(flavor=flavor, networks=["net-a"]), others=[NETWORK])) == {}
+
+
+def test_everything_that_is_missing_is_told_at_once_with_what_there_is(cloud):
+    cloud.key_pairs.append("mine")
+    cloud.networks |= {
+        "net-t": {"id": "net-t", "name": "tenant", "router:external": False},
+        "ext": {"id": "ext", "name": "public", "router:external": True},
+    }
+    made = server(flavor="m9.huge", key_name="ops", networks=["net-z"], security_groups=[{"name": "gone"}])
+    given = {"restore_availability_zone": "az2"}
+    told = problems(cloud, chosen(made, [], parameters=given))
+    assert told.keys() == {
+        *("flavor", "key_name", "restore_availability_zone", "image", "networks", "security_groups")
+    }
+    assert "'m9.huge': set restore_flavor_id to m1.small or m1.tiny" in told["flavor"]
+    assert 'set restore_key_name to "" or mine' in told["key_name"]
+    assert "openstack keypair create --public-key FILE ops" in told["key_name"]
+    assert "'az2' in service: set restore_availability_zone to az1" in told["restore_availability_zone"]
+    assert "image-1" in told["image"]
+    assert "'net-z': set restore_net_id to net-t (tenant)" in told["networks"]
+    assert "'gone'" in told["security_groups"]
+
+
+def test_what_is_there_passes(cloud):
+    cloud.key_pairs.append("ops")
+    cloud.networks["net-t"] = {"id": "net-t", "name": "tenant", "router:external": False}
+    cloud.images["image-1"] = {"id": "image-1", "status": "active", "tags": []}
+    made = server(key_name="ops", networks=["net-z"], security_groups=[{"name": "default"}])
+    given = {"restore_availability_zone": "az1:compute-7", "restore_net_id": "net-t", "restore_flavor_id": "1"}
+    assert problems(cloud, chosen(made, [], parameters=given)) == {}
+    cloud.images["image-1"]["status"] = "deactivated"
+    assert "(deactivated)" in problems(cloud, chosen(made, [], parameters=given))["image"]
+
+
+def test_what_is_restored_with_the_server_need_not_be_there(cloud):
+    made = server(networks=["net-a", "net-b"], security_groups=[{"name": "web"}])
+    assert problems(cloud, chosen(made, others=[NETWORK])) == {}
+
+
+def test_a_group_that_two_have_the_name_of_is_told(cloud):
+    made = server(security_groups=[{"name": "default"}])
+    # Nova knows those of others by their ids alone.
+    cloud.groups["default-2"] = {"id": "default-2", "name": "default", "project_id": "another"}
+    assert problems(cloud, chosen(made)) == {}
+    cloud.groups["default-2"]["project_id"] = None
+    assert "2 security groups named 'default'" in problems(cloud, chosen(made))["security_groups"]

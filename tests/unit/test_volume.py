@@ -8,14 +8,16 @@ from pydantic import ValidationError
 
 from restore_openstack.image import ImagePlugin
 from restore_openstack.server import ServerPlugin
-from restore_openstack.volume import VolumeDefinition, VolumePlugin
-from restore_worker.errors import CloudError, DamagedDataError
+from restore_openstack.volume import VolumePlugin
+from restore_openstack.volume_definition import VolumeDefinition
+from restore_worker.errors import CloudError, CloudUnavailableError, DamagedDataError
 from restore_worker.plugin import BankData, Produces, StillBuilding
 from restore_worker.template import HeatParameter, HeatTemplate
 from tests.support import nodes
 from tests.support.banks import Node
-from tests.support.fakes import FakeContext, FakeSelection, Rendering, render
+from tests.support.fakes import FakeContext, FakeReport, FakeSelection, FakeTarget, Rendering, render
 from tests.support.judge import judge
+from tests.support.mortal import MortalContext, lives
 from tests.support.stub_cloud import StubCloud, stub_cloud
 
 BACKUP = nodes.volume("volume-1", "db-data")
@@ -132,7 +134,7 @@ def test_a_boot_volume_of_a_backup_is_built_directly_to_be_bootable():
 def test_boot_volumes_of_other_kinds_are_bootable_anyway(node, produces):
     chosen = booting(node)
     made = selection(*chosen["made"], edges=chosen["edges"])
-    assert made.prepare(node.key)[0].bootable is False
+    assert made.prepare(node.key)[0].bootable is None
     assert render(made).produced[node.key] is produces
 
 
@@ -200,10 +202,15 @@ def test_a_backup_id_is_text(value):
 # Building directly, against a cloud
 
 
+def add_backup(cloud: StubCloud, status: str = "available") -> None:
+    backup = {"id": "backup-of-volume-1", "size": 20, "status": status, "metadata": {"tier": "gold"}}
+    cloud.backups["backup-of-volume-1"] = backup
+
+
 @pytest.fixture
 def cloud():
     with stub_cloud() as stub:
-        stub.backups["backup-of-volume-1"] = {"id": "backup-of-volume-1", "size": 20}
+        add_backup(stub)
         yield stub
 
 
@@ -225,6 +232,7 @@ def test_a_boot_volume_is_made_of_its_backup_and_marked_bootable(cloud):
     volume = cloud.volumes[build(cloud, FakeContext(), boot_selection())]
     assert (volume["name"], volume["backup_id"], volume["size"]) == ("db-data", "backup-of-volume-1", 20)
     assert volume["bootable"] == "true"
+    assert volume["metadata"]["tier"] == "gold"
     assert "volume_type" not in volume
 
 
@@ -253,10 +261,68 @@ def test_a_second_run_finds_the_volume_of_the_first(cloud):
     assert build(cloud, FakeContext("restore-2"), boot_selection()) != first
 
 
-def test_a_volume_that_cinder_could_not_build_is_an_error(cloud):
+def test_a_volume_that_cinder_could_not_build_is_deleted_and_the_reason_told(cloud):
     cloud.volume_status = "error_restoring"
-    with pytest.raises(CloudError, match="error_restoring"):
+    cloud.messages["physical-1"] = ["No back end has room.", "No back end has room.", "Sorry."]
+    context = FakeContext()
+    with pytest.raises(CloudError, match=r"physical-1.*error_restoring: No back end has room\. Sorry\.; it is"):
+        build(cloud, context, boot_selection())
+    assert (cloud.volumes, context.made) == ({}, {})
+    cloud.volume_status = "available"
+    assert build(cloud, context, boot_selection()) == "physical-2"
+
+
+def test_a_volume_in_error_that_nobody_noted_leaves_no_copy_either(cloud):
+    cloud.volume_status = "restoring-backup"
+    with pytest.raises(StillBuilding):
         build(cloud, FakeContext(), boot_selection())
+    cloud.volumes["physical-1"]["status"] = "error"
+    context = FakeContext()
+    with pytest.raises(CloudError, match="it does not say why"):
+        build(cloud, context, boot_selection())
+    assert (cloud.volumes, context.made) == ({}, {})
+
+
+@pytest.mark.parametrize("status", [None, "deleting"])
+def test_a_volume_that_somebody_deleted_is_built_again(cloud, status):
+    context = FakeContext()
+    first = build(cloud, context, boot_selection())
+    if status is None:
+        del cloud.volumes[first]
+    else:
+        cloud.volumes[first]["status"] = status
+    with pytest.raises(StillBuilding, match=first):
+        build(cloud, context, boot_selection())
+    assert build(cloud, context, boot_selection()) != first
+
+
+def test_a_backup_that_is_restored_elsewhere_is_waited_for(cloud):
+    add_backup(cloud, "restoring")
+    with pytest.raises(StillBuilding, match="backup-of-volume-1"):
+        build(cloud, FakeContext(), boot_selection())
+    assert cloud.volumes == {}
+
+
+@pytest.mark.parametrize("kind", ["backup", "bytes"])
+def test_a_kill_at_any_step_leaves_one_volume_and_nothing_else(cloud, kind):
+    made, node = (selection(BYTES), BYTES) if kind == "bytes" else (boot_selection(), BACKUP)
+    steps = 0
+    for mortal in lives():
+        cloud.volumes.clear()
+        cloud.images.clear()
+        doomed = MortalContext(data=[DATA[:1000], DATA[1000:]], mortal=mortal)
+        with mortal.life(cloud.connect()):
+            build(cloud, doomed, made, node)
+        whole = [image for image in cloud.images.values() if image["status"] == "active"]
+        sent, needed = cloud.received.count(len(DATA)), kind == "bytes" and not (cloud.volumes or whole)
+        context = FakeContext(data=[DATA], made=doomed.made)
+        volume_id = build(cloud, context, made, node)
+        assert (list(cloud.volumes), cloud.images) == ([volume_id], {})
+        assert context.made == {"volume": volume_id}
+        assert cloud.volumes[volume_id]["name"] == node.name
+        assert cloud.received.count(len(DATA)) == sent + needed
+        steps += 1
+    assert steps > 10
 
 
 def test_a_cinder_that_would_give_an_empty_volume_is_refused(cloud):
@@ -287,13 +353,39 @@ def test_damaged_bytes_make_no_volume(cloud):
     assert (cloud.images, cloud.volumes) == ({}, {})
 
 
+def discard(context: FakeContext, node: Node = BACKUP, **noted: str) -> None:
+    VolumePlugin().discard(selection(node).resource(node.key), noted, context)
+
+
 def test_discard_deletes_what_cinder_could_not_build(cloud):
     context, made = FakeContext(), boot_selection()
-    cloud.volume_status = "error"
-    with pytest.raises(CloudError):
-        build(cloud, context, made)
-    VolumePlugin().discard(made.resource(BACKUP.key), {"volume": ""}, context)
+    build(cloud, context, made)
+    cloud.volumes["physical-1"]["status"] = "error_restoring"
+    discard(context, volume="")
     assert cloud.volumes == {}
+
+
+def test_discard_is_done_when_cinder_has_deleted_the_volume(cloud):
+    context = FakeContext()
+    volume_id = build(cloud, context, boot_selection())
+    cloud.keeps = True
+    for _ in range(2):
+        with pytest.raises(CloudUnavailableError, match=f"{volume_id} is deleting"):
+            discard(context, volume=volume_id)
+    assert len([call for call in cloud.calls if call.startswith("DELETE")]) == 1
+    del cloud.volumes[volume_id]
+    discard(context, volume=volume_id)
+
+
+@pytest.mark.parametrize(("status", "words"), [("in-use", "server-9"), ("error_deleting", "The disk is busy.")])
+def test_discard_says_what_keeps_a_volume_from_being_deleted(cloud, status, words):
+    context = FakeContext()
+    volume_id = build(cloud, context, boot_selection())
+    cloud.volumes[volume_id] |= {"status": status, "attachments": [{"server_id": "server-9"}]}
+    cloud.messages[volume_id] = ["The disk is busy."]
+    with pytest.raises(CloudError, match=f"{volume_id}.*{words}.*openstack"):
+        discard(context, volume=volume_id)
+    assert volume_id in cloud.volumes
 
 
 def test_discard_deletes_volume_and_image_also_if_nobody_noted_them(cloud):
@@ -302,6 +394,95 @@ def test_discard_deletes_volume_and_image_also_if_nobody_noted_them(cloud):
     context = FakeContext(data=[DATA])
     with pytest.raises(StillBuilding):
         build(cloud, context, selection(BYTES), BYTES)
-    VolumePlugin().discard(selection(BYTES).resource(BYTES.key), {"volume": ""}, context)
+    # Cinder deletes nothing that is still being made.
+    with pytest.raises(CloudUnavailableError, match="downloading"):
+        discard(context, BYTES)
+    for volume in cloud.volumes.values():
+        volume["status"] = "available"
+    discard(context, BYTES, volume="")
     assert (list(cloud.volumes), cloud.images) == ([kept], {})
-    VolumePlugin().discard(selection(BYTES).resource(BYTES.key), {}, context)
+    discard(context, BYTES)
+
+
+# What is checked beforehand
+
+
+def problems(cloud: StubCloud, node: Node, size: int = 0, **parameters: object) -> dict[str, str]:
+    """Return what the check tells against the volume, by field."""
+    made = selection(node, parameters=parameters)
+    work, _ = made.prepare(node.key)
+    report = FakeReport(node.id)
+    VolumePlugin().check(made.resource(node.key), work, FakeTarget(cloud.connect(), size), report)
+    assert report.findings == []
+    return {each.field: each.text for each in report.problems}
+
+
+def test_a_target_that_has_everything_passes(cloud):
+    cloud.snapshots["snapshot-1"] = {"id": "snapshot-1", "status": "available"}
+    cloud.volume_types["type-1"] = {"id": "type-1", "name": "ssd"}
+    cloud.zones["az2"] = True
+    given = {"restore_volume_type": "ssd", "restore_availability_zone": "az2", "restore_size": 20}
+    for node in (BACKUP, SNAPSHOT, BYTES):
+        assert problems(cloud, node) == problems(cloud, node, **given) == {}
+    assert problems(cloud, BACKUP, restore_volume_type="type-1") == {}
+
+
+def test_everything_that_is_missing_is_told_at_once_with_what_there_is(cloud):
+    cloud.volume_types["type-1"] = {"id": "type-1", "name": "ssd"}
+    cloud.zones |= {"az1": True, "az2": False}
+    cloud.backups.clear()
+    told = problems(cloud, BACKUP, restore_volume_type="fast", restore_availability_zone="az2")
+    assert told.keys() == {"backup_id", "restore_volume_type", "restore_availability_zone"}
+    assert "backup-of-volume-1" in told["backup_id"]
+    assert "set restore_volume_type to ssd" in told["restore_volume_type"]
+    assert "set restore_availability_zone to az1" in told["restore_availability_zone"]
+    assert "snapshot-1" in problems(cloud, SNAPSHOT)["snapshot_id"]
+
+
+def test_a_backup_and_a_snapshot_must_be_usable(cloud):
+    add_backup(cloud, "error")
+    cloud.snapshots["snapshot-1"] = {"id": "snapshot-1", "status": "deleting"}
+    assert "'error'" in problems(cloud, BACKUP)["backup_id"]
+    assert "'deleting'" in problems(cloud, SNAPSHOT)["snapshot_id"]
+    add_backup(cloud, "restoring")
+    assert problems(cloud, BACKUP) == {}
+
+
+def test_a_volume_must_not_be_smaller_than_its_backup(cloud):
+    assert "20 GiB" in problems(cloud, BACKUP, restore_size=19)["restore_size"]
+
+
+def test_an_old_cinder_is_told_if_it_would_give_an_empty_volume(cloud):
+    cloud.volume_microversion = "3.46"
+    assert problems(cloud, BACKUP) == {}
+    assert "3.47" in problems(cloud, BACKUP, restore_size=30)["backup_id"]
+
+
+def test_bytes_must_fit_into_what_glance_allows(cloud):
+    cloud.usage = {"image_size_total": {"limit": 10, "usage": 0}}
+    assert problems(cloud, BYTES, size=10 * 1024**2) == {}
+    assert "11 MiB" in problems(cloud, BYTES, size=10 * 1024**2 + 1)["data"]
+
+
+def test_many_choices_are_not_listed(cloud):
+    cloud.volume_types |= {f"type-{n}": {"id": f"type-{n}", "name": f"t{n}"} for n in range(11)}
+    assert (
+        "openstack volume type list" in problems(cloud, SNAPSHOT, restore_volume_type="x")["restore_volume_type"]
+    )
+
+
+def test_a_question_is_asked_once_however_many_volumes_there_are(cloud):
+    cloud.zones["az2"] = True
+    cloud.volume_types["type-1"] = {"id": "type-1", "name": "ssd"}
+    given = {"restore_volume_type": "ssd", "restore_availability_zone": "az2"}
+    volumes = [nodes.volume(f"volume-{number}") for number in range(50)]
+    for node in volumes:
+        cloud.backups[f"backup-of-{node.id}"] = {"id": f"backup-of-{node.id}", "size": 1, "status": "available"}
+    made = FakeSelection([VolumePlugin()], volumes, {}, {nodes.VOLUME: given})
+    target, report = FakeTarget(cloud.connect()), FakeReport("all")
+    for node in volumes:
+        VolumePlugin().check(made.resource(node.key), made.prepare(node.key)[0], target, report)
+    assert report.problems == []
+    # Beside three lists, what openstacksdk asks to know the API.
+    assert {f"GET /volume/v3/{each}" for each in ("backups", "os-availability-zone", "types")} <= set(cloud.calls)
+    assert len(cloud.calls) < 10
