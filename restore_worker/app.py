@@ -43,6 +43,11 @@ def _defaults() -> dict[str, Any]:
     }
 
 
+def _every_few_seconds(task: str) -> dict[str, Any]:
+    # With no worker for an hour, one pass is as good as 720.
+    return {"task": task, "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}}
+
+
 def _application() -> Celery:
     app = Celery("restore_worker", include=["restore_worker.tasks"])
     app.add_defaults(_defaults)
@@ -63,18 +68,11 @@ def _application() -> Celery:
         worker_consumer="restore_worker.consumer:Consumer",
         task_default_queue=QUEUE,
         task_queues={QUEUE: {}, TRANSFER_QUEUE: {}, RECONCILE_QUEUE: {}},
-        task_routes={canvas.RECONCILE: RECONCILE_QUEUE},
+        task_routes={canvas.RECONCILE: RECONCILE_QUEUE, canvas.POLL_STACKS: RECONCILE_QUEUE},
         task_create_missing_queues=False,
         # The life of a chord's keys without news; a shorter one would end a long restore without a word.
         result_chord_expires=7 * DAY,
-        beat_schedule={
-            "reconcile": {
-                "task": canvas.RECONCILE,
-                "schedule": 5.0,
-                # With no worker for an hour, one pass is as good as 720.
-                "options": {"expires": 5.0, "ignore_result": True},
-            },
-        },
+        beat_schedule={name.rsplit(".", 1)[-1]: _every_few_seconds(name) for name in canvas.PERIODIC},
     )
     return app
 

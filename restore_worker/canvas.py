@@ -30,7 +30,11 @@ PREFLIGHT = "restore_worker.preflight"
 RESTORE_RESOURCE = "restore_worker.restore_resource"
 ASSEMBLE = "restore_worker.assemble"
 CREATE_STACK = "restore_worker.create_stack"
+POLL_STACKS = "restore_worker.poll_stacks"
+DISCARD = "restore_worker.discard"
 RECONCILE = "restore_worker.reconcile"
+# Sent by beat.
+PERIODIC = (RECONCILE, POLL_STACKS)
 
 
 def send_preflight(app: Celery, restore_id: str, epoch: int) -> None:
@@ -71,6 +75,16 @@ def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Nod
 def send_body(app: Celery, restore_id: str) -> None:
     """Send the chord's body itself: there was nothing to wait for, or the last part's return was lost."""
     _body(app, restore_id).apply_async()
+
+
+def send_create_stack(app: Celery, restore_id: str) -> None:
+    """Send the end of the body alone: its message was lost."""
+    app.send_task(CREATE_STACK, (restore_id,), ignore_result=True)
+
+
+def send_discard(app: Celery, restore_id: str) -> None:
+    """Send the deletion of what was built beside the stack."""
+    app.send_task(DISCARD, (restore_id,), ignore_result=True)
 
 
 def _batch(producer: Producer, messages: int) -> AbstractContextManager[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 
+# How often a long transfer asks whether its resource is still its own.
+_ASK_AGAIN_SECONDS = 5.0
+
+
 class Building(Protocol):
     """What it takes to build something directly: a cloud, and a record of what was made."""
 
@@ -25,7 +30,13 @@ class Building(Protocol):
         """Return the physical id that was noted under ``key``, None if there is none."""
 
     def note_made(self, key: str, physical_id: str) -> None:
-        """Note the physical id before anything else happens; StaleLeaseError if the resource is not ours now."""
+        """Note the physical id before anything else happens; StaleLeaseError if the resource is not ours now.
+
+        physical_id: "" only asks whether it is ours.
+        """
+
+    def note_gone(self, key: str) -> None:
+        """Note that what was made is deleted; StaleLeaseError as above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,8 @@ class RestoreContext:
         """Yield the resource's bytes; DamagedDataError at the end unless they are those that were saved."""
         if self.data is None:
             raise PluginError(f"the plugin of {self.resource} reads data that it has not declared")
-        return read_chunks(self.bank, self.checkpoint_id, self.resource.id, self.data.chunks, self.data.checksum)
+        pieces = read_chunks(self.bank, self.checkpoint_id, self.resource.id, self.data.chunks, self.data.checksum)
+        return pieces if self.building is None else _while_ours(pieces, self.building)
 
     def verify_data(self) -> None:
         """Read all of the resource's bytes, if it has any, and compare their checksum."""
@@ -77,3 +89,18 @@ class RestoreContext:
             physical_id = create()
         self.building.note_made(key, physical_id)
         return physical_id
+
+    def gone(self, key: str) -> None:
+        """Note that what was built under ``key`` is deleted."""
+        if self.building is not None:
+            self.building.note_gone(key)
+
+
+def _while_ours(pieces: Iterator[bytes], building: Building) -> Iterator[bytes]:
+    """Yield the pieces until another worker has the resource."""
+    asked = time.monotonic()
+    for piece in pieces:
+        if time.monotonic() - asked > _ASK_AGAIN_SECONDS:
+            building.note_made("", "")
+            asked = time.monotonic()
+        yield piece

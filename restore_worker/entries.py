@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from restore_worker.states import ResourceState, RestoreState
 
@@ -14,7 +14,7 @@ Outcome = Literal[ResourceState.DONE, ResourceState.FAILED]
 # Queues: tasks that move image bytes can be scaled apart from those that only think.
 QUEUE = "restore"
 TRANSFER_QUEUE = "transfer"
-# The reconciler must not wait behind the backlog that it looks at.
+# Reconciler and poller must not wait behind the backlog that they look at.
 RECONCILE_QUEUE = "reconcile"
 
 
@@ -33,6 +33,10 @@ class Node:
 class NewRestore:
     """What is written down at submit.
 
+    digest: SHA-256 of the checkpoint's index, lower-case hex.
+    cloud: name of the target in clouds.yaml, "" to build nothing.
+    identity: which cloud that is to the submitter, as `restore_worker.cloud.Identity` writes it; "" if unknown.
+    wants_stack: whether Heat shall build the template.
     nodes: by index, at least one; children of a node have smaller indices.
     children: by index, indices of what must be restored first.
     work: by index, JSON.
@@ -43,7 +47,10 @@ class NewRestore:
     checkpoint: str
     plan: str
     bank: str
+    digest: str
     cloud: str
+    identity: str
+    wants_stack: bool
     description: str
     nodes: Sequence[Node]
     children: Sequence[Sequence[int]]
@@ -53,13 +60,21 @@ class NewRestore:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRecord:
-    """A restore as it stands. size: resources in all; left: not settled yet; failed: failed or skipped."""
+    """A restore as it stands.
+
+    digest, cloud, identity, wants_stack: as of `NewRestore`.
+    updated: when it came into its state.
+    size: resources in all; left: not settled yet; failed: failed or skipped.
+    """
 
     id: str
     checkpoint: str
     plan: str
     bank: str
+    digest: str
     cloud: str
+    identity: str
+    wants_stack: bool
     description: str
     state: RestoreState
     reason: str
@@ -74,13 +89,18 @@ class RestoreRecord:
 
 @dataclass(frozen=True, slots=True)
 class ResourceProgress:
-    """A resource as it stands. started, ended: None if not yet."""
+    """A resource as it stands.
+
+    until: end of a worker's lease, or of a wait; None if there is neither.
+    started, ended: None if not yet.
+    """
 
     node: Node
     state: ResourceState
     attempts: int
     reason: str
     worker: str
+    until: datetime | None
     started: datetime | None
     ended: datetime | None
 
@@ -95,6 +115,7 @@ class Claimed:
     checkpoint: str
     bank: str
     cloud: str
+    identity: str
     epoch: int
 
 
@@ -126,3 +147,30 @@ class Event:
     name: str
     index: int | None
     details: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StackLog:
+    """What is known of a restore's stack.
+
+    id: "" if there is none.
+    status: as Heat says it, such as ``CREATE_COMPLETE``.
+    seen: id of the last event that was taken over.
+    outputs: JSON by name, of a complete stack.
+    """
+
+    id: str = ""
+    status: str = ""
+    reason: str = ""
+    seen: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+class Built(NamedTuple):
+    """A resource of the stack. name: as in the template; physical_id: "" if it has none yet."""
+
+    name: str
+    type: str
+    status: str
+    reason: str
+    physical_id: str

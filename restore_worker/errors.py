@@ -64,6 +64,10 @@ class CloudUnavailableError(Retriable, CloudError):
     """The cloud does not answer."""
 
 
+class OtherCloudError(Retriable, CloudError):
+    """The worker's clouds.yaml means another cloud; another worker's may be right."""
+
+
 class LedgerError(RestoreError):
     """The ledger in Redis refused or cannot be reached."""
 

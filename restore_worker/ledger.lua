@@ -2,14 +2,17 @@
 -- Every verb may be sent twice (the client retries when an answer is lost) and does its work once.
 --
 -- KEYS, as in the key map of ledger.py
-local RECORD, PROGRESS, PARENTS, NODES, WORK, FRAGMENTS, OWNERS, MADE, EVENTS, DUE =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local RECORD, PROGRESS, PARENTS, NODES, WORK, FRAGMENTS, OWNERS, MADE, EVENTS = unpack(KEYS, 1, 9)
+-- KEYS[10] and KEYS[11] are the stack's: stack_ledger.lua writes them; they live as long as the others.
+local STACK, OWN_KEYS, DUE, FOLLOWED = KEYS[10], 11, KEYS[12], KEYS[13]
 -- ARGV: verb, restore id, seconds until a look at what was sent, then the verb's own arguments, five at most
 -- but for settle's fragments: those may be more than Lua's stack takes, and are read from ARGV.
 local LAST_ARGUMENT, FIRST_FRAGMENT = 8, 8
 local VERB, ID, PATIENCE = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local SETTLED = { done = true, failed = true, skipped = true }
-local FINAL = { complete = true, failed = true, cancelled = true }
+local FINAL = { complete = true, failed = true, cancelled = true, destroyed = true, forgotten = true }
+-- Heat works on the stack.
+local AT_HEAT = { creating = true, destroying = true, forgetting = true }
 
 local clock = redis.call('TIME')
 local NOW = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -114,8 +117,8 @@ function verbs.claim(index, token, lease, most, worker)
   local state, holder, due, attempts, cause = read(index, 'state', 'token', 'until', 'attempts', 'cause')
   if not state then return { 'gone' } end
   if SETTLED[state] then return { 'settled', still_ready(index) } end
-  local restore, checkpoint, bank, cloud, epoch =
-    unpack(redis.call('HMGET', RECORD, 'state', 'checkpoint', 'bank', 'cloud', 'epoch'))
+  local restore, checkpoint, bank, cloud, identity, epoch =
+    unpack(redis.call('HMGET', RECORD, 'state', 'checkpoint', 'bank', 'cloud', 'identity', 'epoch'))
   if restore ~= 'restoring' or state == 'planned' then return { 'idle' } end
   attempts = tonumber(attempts or '0')
   if holder ~= token then
@@ -144,7 +147,7 @@ function verbs.claim(index, token, lease, most, worker)
     end
   end
   return { 'claimed', tostring(attempts), redis.call('HGET', NODES, index), redis.call('HGET', WORK, index),
-    checkpoint, bank, cloud, epoch }
+    checkpoint, bank, cloud, identity, epoch }
 end
 
 -- index, token, seconds of the lease; 1 if the lease is still the token's
@@ -170,17 +173,41 @@ function verbs.wait(index, token, seconds, reason, counts)
   return 1
 end
 
--- index, token, key, physical id ('' only asks whether the lease is still the token's)
+-- index, token, key, physical id ('' only asks whether the token may build); 1 if the lease is still the token's
 function verbs.note_made(index, token, key, physical_id)
   local state, holder = read(index, 'state', 'token')
   if state ~= 'running' or holder ~= token then return 0 end
-  if physical_id ~= '' and redis.call('HSET', MADE, index .. '/' .. key, physical_id) == 1 then
+  if physical_id == '' then return redis.call('HGET', RECORD, 'state') == 'restoring' and 1 or 0 end
+  if redis.call('HSET', MADE, index .. '/' .. key, physical_id) == 1 then
     event('made', index, 'key', key, 'physical_id', physical_id)
     -- A restore that was stopped meanwhile is to be forgotten some day.
     local rest = redis.call('TTL', RECORD)
     if rest > 0 then redis.call('EXPIRE', MADE, rest) end
   end
   return 1
+end
+
+-- index, token, key; 1 if the lease is still the token's
+function verbs.note_gone(index, token, key)
+  local state, holder = read(index, 'state', 'token')
+  if state ~= 'running' or holder ~= token then return 0 end
+  if redis.call('HDEL', MADE, index .. '/' .. key) == 1 then event('gone', index, 'key', key) end
+  return 1
+end
+
+-- index, key: what was built directly and is deleted now
+function verbs.discarded(index, key)
+  if redis.call('HGET', RECORD, 'state') ~= 'discarding' then return 0 end
+  if redis.call('HDEL', MADE, index .. '/' .. key) == 1 then event('gone', index, 'key', key) end
+  return 1
+end
+
+-- which cloud it is to who asks; what it was to the first one
+function verbs.identify(identity)
+  local known = redis.call('HGET', RECORD, 'identity')
+  if known ~= '' then return known or '' end
+  redis.call('HSET', RECORD, 'identity', identity)
+  return identity
 end
 
 -- index, token, outcome (done | failed), reason, then in ARGV original id and fragment in turn
@@ -231,10 +258,17 @@ function verbs.move(from, to, reason, keep, hot)
   redis.call('HSET', RECORD, 'state', to, 'updated', NOW, 'reason', reason)
   if hot then redis.call('HSET', RECORD, 'hot', hot) end
   event(to, '', 'reason', reason)
+  -- Who cancels a creation wants it stopped at Heat's, too.
+  if AT_HEAT[to] or (from == 'creating' and to == 'cancelled') then
+    redis.call('SADD', FOLLOWED, ID)
+  else
+    redis.call('SREM', FOLLOWED, ID)
+  end
   if FINAL[to] then
     look_no_more('')
-    for i = 1, #KEYS - 1 do redis.call('EXPIRE', KEYS[i], math.floor(tonumber(keep) * 86400)) end
+    for i = 1, OWN_KEYS do redis.call('EXPIRE', KEYS[i], math.floor(tonumber(keep) * 86400)) end
   else
+    for i = 1, OWN_KEYS do redis.call('PERSIST', KEYS[i]) end
     look_at_restore()
   end
   return 1
@@ -244,7 +278,8 @@ end
 function verbs.resume()
   local state, size = unpack(redis.call('HMGET', RECORD, 'state', 'size'))
   if state ~= 'failed' and state ~= 'cancelled' then return 0 end
-  for i = 1, #KEYS - 1 do redis.call('PERSIST', KEYS[i]) end
+  for i = 1, OWN_KEYS do redis.call('PERSIST', KEYS[i]) end
+  redis.call('SREM', FOLLOWED, ID)
   local open, needs, leaves = {}, {}, {}
   for index = 0, size - 1 do
     if read(index, 'state') ~= 'done' then
@@ -296,6 +331,9 @@ function verbs.look(index, busy)
     look_no_more(index)
     return { 'over', {} }
   end
+  -- What Heat works on is the poller's, which asks for all but the creation itself.
+  local asked = redis.call('HGET', STACK, 'asked') == redis.call('HGET', RECORD, 'updated')
+  if AT_HEAT[restore] and (restore ~= 'creating' or asked) then return { 'later', {} } end
   event('resent', '', 'reason', restore .. ' for too long')
   return { restore, {} }
 end

@@ -12,13 +12,16 @@ restore:{ID}:fragments           hash    original id -> JSON of the fragment
 restore:{ID}:owners              hash    original id -> INDEX of the resource that put the fragment
 restore:{ID}:made                hash    INDEX/KEY -> physical id of what was built directly
 restore:{ID}:events              stream  event, resource (INDEX or ""), and what belongs to the event
+restore:{ID}:stack               hash    id, status, reason, outputs, last event seen, what Heat was asked
+restore:{ID}:built               hash    name in the template -> JSON [type, status, reason, physical id]
 restores                         zset    ID -> created, seconds since 1970
 restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves
+restores:followed                set     ids of restores whose stack Heat works on
 restores:reconciled              string  when the reconciler last ran, seconds since 1970
 ===============================  ======  ==========================================================
 
-INDEX is a resource's place in the plan. Everything that a task changes is one run of ``ledger.lua``; what only
-reads is in `restore_worker.ledger_reader`.
+INDEX is a resource's place in the plan. Everything that a task changes is one run of ``ledger.lua``, or of
+``stack_ledger.lua`` through `restore_worker.stack_ledger`; what only reads is in `restore_worker.ledger_reader`.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from restore_worker.entries import Claimed, Held, Idle, NewRestore, Node, Outcom
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.ledger_reader import (
     DUE,
+    FOLLOWED,
     RECONCILED,
     RESTORES,
     LedgerReader,
@@ -47,6 +51,7 @@ from restore_worker.ledger_reader import (
     translated,
 )
 from restore_worker.settings import Settings
+from restore_worker.stack_ledger import StackLedger
 from restore_worker.states import ResourceState, RestoreState, may_follow
 from restore_worker.template import Fragment, Hot, dump_fragment
 
@@ -65,6 +70,7 @@ class Ledger(LedgerReader):
         self._keep_days = keep_days
         source = importlib.resources.files("restore_worker").joinpath("ledger.lua").read_text()
         self._script = client.register_script(source)
+        self.stacks = StackLedger(client)
 
     # The submitter's side
 
@@ -84,7 +90,10 @@ class Ledger(LedgerReader):
             "checkpoint": new.checkpoint,
             "plan": new.plan,
             "bank": new.bank,
+            "digest": new.digest,
             "cloud": new.cloud,
+            "identity": new.identity,
+            "wants_stack": int(new.wants_stack),
             "description": new.description,
             "state": RestoreState.PENDING,
             "reason": "",
@@ -128,8 +137,9 @@ class Ledger(LedgerReader):
     ) -> Claimed | Held | Settled | Idle:
         """Take a resource for ``lease`` seconds under a token of the caller's making."""
         match self._run(restore_id, "claim", index, token, lease, most_attempts, worker):
-            case ["claimed", attempts, node, work, checkpoint, bank, cloud, epoch]:
-                return Claimed(int(attempts), node_of(index, node), work, checkpoint, bank, cloud, int(epoch))
+            case ["claimed", attempts, node, work, checkpoint, bank, cloud, identity, epoch]:
+                where = (checkpoint, bank, cloud, identity)
+                return Claimed(int(attempts), node_of(index, node), work, *where, int(epoch))
             case ["held", seconds]:
                 return Held(float(seconds))
             case ["settled", released]:
@@ -169,10 +179,31 @@ class Ledger(LedgerReader):
     def note_made(self, restore_id: str, index: int, token: str, key: str, physical_id: str) -> None:
         """Note what was built directly; StaleLeaseError if the token does not hold the resource.
 
-        physical_id: "" notes nothing and only checks the lease.
+        physical_id: "" notes nothing; StaleLeaseError also if the restore was stopped.
         """
         if not self._run(restore_id, "note_made", index, token, key, physical_id):
             raise StaleLeaseError
+
+    def note_gone(self, restore_id: str, index: int, token: str, key: str) -> None:
+        """Note that what was built directly is deleted; raises as `note_made` does."""
+        if not self._run(restore_id, "note_gone", index, token, key):
+            raise StaleLeaseError
+
+    def discarded(self, restore_id: str, index: int, keys: Iterable[str]) -> None:
+        """Note that all that was built directly for a resource is deleted."""
+        for key in keys:
+            self._run(restore_id, "discarded", index, key)
+
+    def identify(self, restore_id: str, identity: str) -> str:
+        """Return which cloud the restore builds on: what the first who knew it said."""
+        return str(self._run(restore_id, "identify", identity))
+
+    def add_findings(self, restore_id: str, findings: Iterable[Sequence[str]]) -> None:
+        """Note more of what comes back differently, each once."""
+        known = [tuple(each) for each in json.loads(self.findings(restore_id))]
+        merged = dict.fromkeys((*known, *map(tuple, findings)))
+        with translated():
+            self._client.hset(keys_of(restore_id)["record"], "findings", json.dumps(list(merged)))
 
     def move(
         self,
@@ -210,7 +241,7 @@ class Ledger(LedgerReader):
         return RestoreState(status) if status in tuple(RestoreState) else None
 
     def _run(self, restore_id: str, verb: str, *arguments: str | float) -> Any:
-        keys = [*keys_of(restore_id).values(), DUE]
+        keys = [*keys_of(restore_id).values(), DUE, FOLLOWED]
         with translated():
             return self._script(keys=keys, args=[verb, restore_id, self._patience, *arguments])
 

@@ -21,10 +21,16 @@ from restore_worker.template import Fragment, Hot, load_fragment
 
 RESTORES = "restores"
 DUE = "restores:due"
+FOLLOWED = "restores:followed"
 RECONCILED = "restores:reconciled"
 # A call that blocks is answered well before the client gives its connection up, in seconds.
 _LONGEST_BLOCK = 5.0
-_KEYS = ("record", "progress", "parents", "nodes", "work", "fragments", "owners", "made", "events")
+_KEYS = (
+    *("record", "progress", "parents", "nodes", "work", "fragments", "owners", "made", "events"),
+    *("stack", "built"),
+)
+# Resources whose work is read in one go.
+_BATCH = 500
 
 
 class LedgerReader:
@@ -49,7 +55,10 @@ class LedgerReader:
             checkpoint=fields["checkpoint"],
             plan=fields["plan"],
             bank=fields["bank"],
+            digest=fields["digest"],
             cloud=fields["cloud"],
+            identity=fields["identity"],
+            wants_stack=fields["wants_stack"] == "1",
             description=fields["description"],
             state=RestoreState(fields["state"]),
             reason=fields["reason"],
@@ -88,6 +97,7 @@ class LedgerReader:
                 attempts=int(fields.get(f"{index}.attempts", 0)),
                 reason=fields.get(f"{index}.reason", ""),
                 worker=fields.get(f"{index}.worker", ""),
+                until=_time(fields[f"{index}.until"]) if f"{index}.until" in fields else None,
                 started=_time(fields[f"{index}.started"]) if f"{index}.started" in fields else None,
                 ended=_time(fields[f"{index}.ended"]) if f"{index}.ended" in fields else None,
             )
@@ -131,6 +141,26 @@ class LedgerReader:
             found = cast("Any", self._client.xread({stream: after}, block=block))
         # A mapping or a list of pairs, as the client's protocol is.
         return [entry for _, entries in dict(found or ()).items() for entry in entries]
+
+    def work(self, restore_id: str) -> Iterator[tuple[ResourceProgress, str]]:
+        """Yield all resources of a restore with what their plugins work from, by index."""
+        resources = self.resources(restore_id)
+        for start in range(0, len(resources), _BATCH):
+            batch = resources[start : start + _BATCH]
+            with translated():
+                indices = [str(each.node.index) for each in batch]
+                work = cast("list[str]", self._client.hmget(keys_of(restore_id)["work"], indices))
+            yield from zip(batch, work, strict=True)
+
+    def all_made(self, restore_id: str) -> dict[int, dict[str, str]]:
+        """Return what was built directly: physical ids by key, by index."""
+        with translated():
+            found = cast("dict[str, str]", self._client.hgetall(keys_of(restore_id)["made"]))
+        made: dict[int, dict[str, str]] = {}
+        for place, physical_id in sorted(found.items()):
+            index, key = place.split("/", 1)
+            made.setdefault(int(index), {})[key] = physical_id
+        return made
 
     def made(self, restore_id: str, index: int, key: str) -> str | None:
         """Return the physical id that was noted, None if there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -74,10 +75,12 @@ class PlannedResource:
 class Plan:
     """All that will be done. With problems, nothing will be.
 
+    digest: SHA-256 of the checkpoint's index, lower-case hex.
     resources: every child before its parents; without those that have problems.
     """
 
     checkpoint: Checkpoint
+    digest: str
     bank: Bank
     resources: tuple[PlannedResource, ...]
     findings: tuple[Finding, ...]
@@ -105,11 +108,13 @@ def make_plan(
     that is wrong with single resources or parameters is in the plan's problems.
     """
     checkpoint_id = resolve(bank, checkpoint)
-    found = parse_checkpoint(checkpoint_id, bank.read(f"checkpoints/{checkpoint_id}/index.json").data)
+    index = bank.read(f"checkpoints/{checkpoint_id}/index.json").data
+    found = parse_checkpoint(checkpoint_id, index)
     graph = found.restorable_graph()
     selectors = [resources] if isinstance(resources, str) else resources
     chosen = frozenset(graph.nodes) if selectors is None else _select(found.id, graph, selectors)
-    return _Planner(bank, found, graph, chosen, registry or installed(), parameters or {}).plan()
+    planner = _Planner(bank, found, graph, chosen, registry or installed(), parameters or {})
+    return planner.plan(hashlib.sha256(index).hexdigest())
 
 
 def _select(checkpoint_id: str, graph: ResourceGraph, selectors: Iterable[str]) -> frozenset[ResourceKey]:
@@ -203,8 +208,8 @@ class _Planner:
 
     # The steps of planning
 
-    def plan(self) -> Plan:
-        """Ask the plugins about every chosen resource, children first."""
+    def plan(self, digest: str) -> Plan:
+        """Ask the plugins about every chosen resource, children first; digest: of the checkpoint's index."""
         self._definitions.load(sorted(self._chosen))
         self._add_implied_dependencies()
         part = self._graph.restricted(self._chosen)
@@ -224,7 +229,7 @@ class _Planner:
             if key not in self._chosen:
                 self.tell(key, "parameter", "the resource is not among those that are restored")
         problems = tuple(each for told in self._problems.values() for each in told if self._concerns(each))
-        return Plan(self._checkpoint, self._bank, tuple(planned), tuple(self.findings), problems)
+        return Plan(self._checkpoint, digest, self._bank, tuple(planned), tuple(self.findings), problems)
 
     def _concerns(self, problem: Problem) -> bool:
         """Leave out what is wrong with resources that were only looked at."""

@@ -6,8 +6,9 @@ A plugin is asked in this order:
    `Definition` parses the resource's metadata, `Parameters` what the user sets for it,
    `implied_dependencies` names what the graph forgot, `prepare` makes up its mind and tells `Report` what
    cannot be carried over or is wrong, `produces` and `data` say how it will be built;
-2. in a worker, once all it depends on is restored: `restore` puts fragments into the template;
-3. when a restore is to be destroyed: `discard` undoes what `restore` built directly.
+2. in a worker, before anything is built: `check` looks whether the target has what the resource will name;
+3. in a worker, once all it depends on is restored: `restore` puts fragments into the template;
+4. when a restore is to be destroyed: `discard` undoes what `restore` built directly.
 
 Plugins are found by the entry-point group ``restore_worker.plugins``.
 """
@@ -49,6 +50,7 @@ P = TypeVar("P", bound=Parameters)
 # What restore() works from; written by prepare, carried to the worker as JSON.
 W = TypeVar("W", bound=BaseModel)
 D = TypeVar("D", bound=Definition)
+Found = TypeVar("Found")
 
 
 class Produces(enum.Enum):
@@ -109,6 +111,22 @@ class Selection(Protocol):
         """Return the parsed parameters of a resource, as its plugin's `Parameters`."""
 
 
+class Target(Protocol):
+    """The target as `check` sees it: read only."""
+
+    def connection(self) -> Connection:
+        """Return openstacksdk's connection to the target."""
+
+    def look(self, what: str, ask: Callable[[], Found]) -> Found:
+        """Return what ``ask`` answers, asked once for all resources of the restore.
+
+        what: names the question, such as ``flavor m1.small``.
+        """
+
+    def data_size(self, data: BankData) -> int:
+        """Return how many bytes the resource's chunks have in the bank; as JSON text they are longer."""
+
+
 class Context(Protocol):
     """What `restore` may use besides the template."""
 
@@ -135,6 +153,9 @@ class Context(Protocol):
             `restore_id`; None if there is none.
         In a rendering nothing is called and None comes back.
         """
+
+    def gone(self, key: str) -> None:
+        """Note that what was built under ``key`` is deleted: `once` would build it again."""
 
 
 class StillBuilding(Exception):  # noqa: N818 - a signal, not an error
@@ -181,6 +202,12 @@ class RestorePlugin(ABC, Generic[D, P, W]):
         rendering reads them and compares the checksum.
         """
         return None
+
+    def check(self, resource: Resource, work: W, target: Target, report: Report) -> None:
+        """Tell ``report`` of all that `restore` or Heat will look for on the target and not find; changes nothing.
+
+        Runs before anything of the restore is built, and not in a rendering.
+        """
 
     @abstractmethod
     def restore(self, resource: Resource, work: W, template: HeatTemplate, context: Context) -> None:

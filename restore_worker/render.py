@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
+from restore_worker.bank import Bank
 from restore_worker.context import RestoreContext
 from restore_worker.errors import RestoreError, TemplateError
 from restore_worker.plan import Finding, Plan, Problem
+from restore_worker.plugin import BankData
 from restore_worker.registry import Registry, installed
 from restore_worker.resource import Resource
 from restore_worker.template import Fragment, HeatTemplate, Hot, assemble
@@ -15,6 +19,9 @@ from restore_worker.template import Fragment, HeatTemplate, Hot, assemble
 # Heat's defaults for max_resources_per_stack and max_template_size; a target may be configured otherwise.
 _MOST_RESOURCES = 1000
 _MOST_BYTES = 524288
+
+# A resource, what its plugin prepared, and its bytes in the bank if it has any.
+Step = tuple[Resource, BaseModel, BankData | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +44,40 @@ def render(plan: Plan, *, verify: bool = True, registry: Registry | None = None)
     """
     if plan.problems:
         return Rendering(plan, None, plan.findings, plan.problems)
-    registry = registry or installed()
+    steps = ((each.resource, each.work, each.data) for each in plan.resources)
+    fragments, problems = render_fragments(
+        plan.bank, plan.checkpoint.id, steps, verify=verify, registry=registry or installed()
+    )
+    if problems:
+        return Rendering(plan, None, plan.findings, tuple(problems))
+    hot = assemble(fragments, plan.description)
+    return Rendering(plan, hot, (*plan.findings, *_limits(hot)), ())
+
+
+def render_fragments(
+    bank: Bank, checkpoint_id: str, steps: Iterable[Step], *, verify: bool, registry: Registry
+) -> tuple[dict[str, Fragment], list[Problem]]:
+    """Return what the plugins put by original id, and what keeps them from it; nothing is built.
+
+    steps: every child before its parents.
+    """
     fragments: dict[str, Fragment] = {}
     owners: dict[str, Resource] = {}
     problems: list[Problem] = []
-    for planned in plan.resources:
-        resource = planned.resource
+    for resource, work, data in steps:
         template = HeatTemplate(fragments.get)
-        context = RestoreContext("", plan.checkpoint.id, resource, plan.bank, planned.data)
-        plugin = registry[resource.type]
+        context = RestoreContext("", checkpoint_id, resource, bank, data)
         try:
             if verify:
                 context.verify_data()
-            plugin.restore(resource, planned.work, template, context)
+            registry[resource.type].restore(resource, work, template, context)
             _own(resource, template, owners)
         except RestoreError as error:
             problems.append(Problem(*resource.key, resource.name, "", str(error)))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             problems.append(Problem(*resource.key, resource.name, "", f"its plugin broke: {error!r}"))
         fragments.update(template.fragments)
-    if problems:
-        return Rendering(plan, None, plan.findings, tuple(problems))
-    hot = assemble(fragments, plan.description)
-    return Rendering(plan, hot, (*plan.findings, *_limits(hot)), ())
+    return fragments, problems
 
 
 def _own(resource: Resource, template: HeatTemplate, owners: dict[str, Resource]) -> None:

@@ -22,6 +22,16 @@ class RestoreState(enum.StrEnum):
     FAILED = "failed"
     # Stopped by its user.
     CANCELLED = "cancelled"
+    # Its stack is being deleted.
+    DESTROYING = "destroying"
+    # What was built beside the stack is being deleted.
+    DISCARDING = "discarding"
+    # All that it made is deleted.
+    DESTROYED = "destroyed"
+    # Its stack is told to leave everything where it is, and then deleted.
+    FORGETTING = "forgetting"
+    # The application lives on without its stack.
+    FORGOTTEN = "forgotten"
 
 
 class ResourceState(enum.StrEnum):
@@ -68,11 +78,37 @@ RESTORE_TRANSITIONS: frozenset[tuple[RestoreState, RestoreState]] = frozenset(
         # resume
         (RestoreState.FAILED, RestoreState.PENDING),
         (RestoreState.CANCELLED, RestoreState.PENDING),
+        # destroy
+        (RestoreState.COMPLETE, RestoreState.DESTROYING),
+        (RestoreState.FAILED, RestoreState.DESTROYING),
+        (RestoreState.CANCELLED, RestoreState.DESTROYING),
+        # there is no stack (any more)
+        (RestoreState.DESTROYING, RestoreState.DISCARDING),
+        (RestoreState.DISCARDING, RestoreState.DESTROYED),
+        # something could not be deleted
+        (RestoreState.DESTROYING, RestoreState.FAILED),
+        (RestoreState.DISCARDING, RestoreState.FAILED),
+        # forget
+        (RestoreState.COMPLETE, RestoreState.FORGETTING),
+        (RestoreState.FORGETTING, RestoreState.FORGOTTEN),
+        # the stack would not let go: the application is as it was
+        (RestoreState.FORGETTING, RestoreState.COMPLETE),
     }
 )
 
 # Nothing happens in these any more unless a user asks for it.
-FINAL_RESTORE_STATES = frozenset({RestoreState.COMPLETE, RestoreState.FAILED, RestoreState.CANCELLED})
+FINAL_RESTORE_STATES = frozenset(
+    {
+        RestoreState.COMPLETE,
+        RestoreState.FAILED,
+        RestoreState.CANCELLED,
+        RestoreState.DESTROYED,
+        RestoreState.FORGOTTEN,
+    }
+)
+
+# Heat works on the stack: the poller follows it.
+FOLLOWED_RESTORE_STATES = frozenset({RestoreState.CREATING, RestoreState.DESTROYING, RestoreState.FORGETTING})
 
 RESOURCE_TRANSITIONS: frozenset[tuple[ResourceState, ResourceState]] = frozenset(
     {

@@ -49,6 +49,7 @@ class HeatResource:
     depends_on: references to what must be there first beyond what the properties refer to.
     title: what a person calls it, for the output's description.
     output: False for mere links (an attachment, an interface), which had no id of their own before.
+    tells: attributes that the user wants to know of it once it is there, such as ``networks``.
     """
 
     type: str
@@ -56,6 +57,7 @@ class HeatResource:
     depends_on: Sequence[Reference] = ()
     title: str = ""
     output: bool = True
+    tells: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class HeatTemplate:
             resource,
             properties=_plain(resource.properties, name),
             depends_on=tuple(resource.depends_on),
+            tells=tuple(resource.tells),
             title=_plain(resource.title, f"title of {name}"),
         )
         self._put(original_id, plain)
@@ -186,6 +189,7 @@ def load_fragment(text: str | bytes) -> Fragment:
     if fields.pop("kind") == "parameter":
         return HeatParameter(**fields)
     fields["depends_on"] = tuple(Reference(each) for each in fields["depends_on"])
+    fields["tells"] = tuple(fields["tells"])
     return HeatResource(**fields)
 
 
@@ -238,6 +242,11 @@ def assemble(fragments: Mapping[str, Fragment], description: str) -> Hot | None:
             outputs[original_id] = {
                 "description": f"New id of {fragment.type} {fragment.title}".rstrip(),
                 "value": {kind: name},
+            }
+        for attribute in fragment.tells if isinstance(fragment, HeatResource) else ():
+            outputs[f"{original_id}.{attribute}"] = {
+                "description": f"{attribute} of {fragment.type} {fragment.title}".rstrip(),
+                "value": {"get_attr": [name, attribute]},
             }
     _check_references(resources, parameters)
     if not resources:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,7 +24,7 @@ from restore_worker.context import RestoreContext
 from restore_worker.errors import RestoreError
 from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Plan, PlannedResource, make_plan
-from restore_worker.plugin import Definition, Parameters, Produces
+from restore_worker.plugin import BankData, Definition, Parameters, Produces
 from restore_worker.registry import GROUP, AnyPlugin, Registry, installed
 from restore_worker.render import render
 from restore_worker.resource import ResourceKey
@@ -30,11 +32,16 @@ from restore_worker.template import Fragment, HeatParameter, HeatResource, HeatT
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
+    from requests import Response
 
+Found = TypeVar("Found")
 # Methods of openstacksdk that change a cloud.
 _CHANGE = re.compile(
     "(abandon|add|attach|create|delete|detach|disassociate|remove|reset|set|terminate|unset|update|upload)_.*"
+    "|delete|patch|post|put"
 )
+# And those that send a request as it is.
+_REQUESTS = {"delete", "get", "head", "patch", "post", "put"}
 # JSON of each kind; of this mapping Heat would make a function call.
 _JSON = {
     "null": None,
@@ -148,6 +155,13 @@ class PluginContract:
         self.plugin().discard(own.resource, {}, context)
         _require(not building.changes, f"discard, with nothing made, calls {', '.join(building.changes)}")
 
+    def test_check_changes_nothing(self) -> None:
+        """It only looks; in an empty cloud it tells what is missing, and raises nothing but RestoreError."""
+        own, target = self._own(self._plan()), _EmptyTarget()
+        with suppress(RestoreError):
+            self.plugin().check(own.resource, own.work, target, target)
+        _require(not target.changes, f"check calls {', '.join(target.changes)}")
+
     @property
     def _key(self) -> ResourceKey:
         return ResourceKey(self.plugin.resource_type, self.resource)
@@ -257,10 +271,38 @@ class _NothingMade:
     def note_made(self, key: str, physical_id: str) -> None:  # noqa: ARG002 - that it is called is enough
         self.changes.append("Context.once")
 
+    def note_gone(self, key: str) -> None:
+        """Take it: what was never made is gone."""
+
+
+@dataclass
+class _EmptyTarget:
+    """The target and the report of a check that finds nothing; changes: calls that would alter the target."""
+
+    changes: list[str] = field(default_factory=list)
+
+    def connection(self) -> Connection:
+        return cast("Connection", _EmptyCloud(self.changes, "connection"))
+
+    def look(self, what: str, ask: Callable[[], Found]) -> Found:  # noqa: ARG002 - nobody else asks
+        return ask()
+
+    def data_size(self, data: BankData) -> int:  # noqa: ARG002 - however large
+        return 0
+
+    def finding(self, field: str, reason: str) -> None:
+        """Take it: an empty cloud has much to tell."""
+
+    def problem(self, field: str, message: str) -> None:
+        """Take it: the same."""
+
 
 @dataclass
 class _EmptyCloud:
-    """Stands for openstacksdk's connection, its services and their methods, of which each finds nothing."""
+    """Stands for openstacksdk's connection, its services and their methods, of which each finds nothing.
+
+    Requests that are no methods of openstacksdk, such as ``image.get("/info/usage")``, are answered by 404.
+    """
 
     _changes: list[str]
     _name: str
@@ -268,8 +310,18 @@ class _EmptyCloud:
     def __getattr__(self, name: str) -> _EmptyCloud:
         return _EmptyCloud(self._changes, f"{self._name}.{name}")
 
-    def __call__(self, *_: object, **__: object) -> list[Any] | None:
+    def __call__(self, *_: object, **__: object) -> list[Any] | Response | None:
         method = self._name.rpartition(".")[2]
         if _CHANGE.fullmatch(method):
             self._changes.append(self._name)
+        if method in _REQUESTS:
+            return _not_found()
         return None if method.startswith(("find_", "get_")) else []
+
+
+def _not_found() -> Response:
+    from requests import Response
+
+    response = Response()
+    response.status_code = HTTPStatus.NOT_FOUND
+    return response

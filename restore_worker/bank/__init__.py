@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from restore_worker.bank.chunks import check_chunks, read_chunks
+from restore_worker.bank.chunks import check_chunks, data_size, read_chunks
 from restore_worker.bank.contract import Bank, Stat, Value, is_key
 from restore_worker.bank.directory import open_directory
 from restore_worker.errors import BankError, BankUnavailableError, MissingObjectError
 
-__all__ = ["Bank", "Stat", "Value", "check_chunks", "is_key", "open_bank", "read_chunks", "read_many"]
+__all__ = ["Bank", "Stat", "Value", "check_chunks", "data_size", "is_key", "open_bank", "read_chunks", "read_many"]
 
 _FORMS = "the bank's URL is not one of file:///directory, s3://bucket[/prefix] and swift://container[?cloud=NAME]"
 

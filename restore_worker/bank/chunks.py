@@ -44,6 +44,13 @@ def check_chunks(bank: Bank, checkpoint_id: str, resource_id: str, chunks: int |
     _numbers(bank, checkpoint_id, resource_id, chunks)
 
 
+def data_size(bank: Bank, checkpoint_id: str, resource_id: str, chunks: int | None) -> int:
+    """Return how many bytes the chunks have in the bank, in the form they are kept in; chunks: as above."""
+    numbers = _numbers(bank, checkpoint_id, resource_id, chunks)
+    folder = _folder(checkpoint_id, resource_id)
+    return sum(bank.stat(f"{folder}/data_{number}").size for number in numbers)
+
+
 def read_chunks(
     bank: Bank, checkpoint_id: str, resource_id: str, chunks: int | None, checksum: str
 ) -> Iterator[bytes]:

@@ -22,12 +22,14 @@ from restore_worker.errors import RestoreError
 _BROKEN_PIPE = 141
 # Where each command is. A module is imported only once its command runs, or help lists it.
 _COMMANDS = {
-    "cancel": "restore_worker.cli.restores:Cancel",
+    "cancel": "restore_worker.cli.verbs:Cancel",
     "checkpoint list": "restore_worker.cli.checkpoint:CheckpointList",
     "checkpoint show": "restore_worker.cli.checkpoint:CheckpointShow",
+    "destroy": "restore_worker.cli.verbs:Destroy",
+    "forget": "restore_worker.cli.verbs:Forget",
     "list": "restore_worker.cli.restores:List",
     "plan": "restore_worker.cli.plan:Plan",
-    "resume": "restore_worker.cli.restores:Resume",
+    "resume": "restore_worker.cli.verbs:Resume",
     "show": "restore_worker.cli.restores:Show",
     "submit": "restore_worker.cli.submit:Submit",
     "template": "restore_worker.cli.restores:Template",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 from restore_worker.cli.wording import label, listed, printable
-from restore_worker.entries import Event, Node, ResourceProgress
+from restore_worker.entries import Event, Node
 from restore_worker.errors import RestoreError
 from restore_worker.restore import Restore
 from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
@@ -20,9 +21,9 @@ def follow(restore: Restore, tell: Callable[[str], None]) -> None:
     """Tell what happens to a restore, from its beginning to its end; warn when nothing happens.
 
     tell: gets every line.
-    Raises RestoreError with the reason unless the restore is complete in the end.
+    Raises RestoreError with the reason if it failed or was cancelled.
     """
-    progress = _Progress(restore.resources)
+    progress = _Progress(restore)
     try:
         for event in restore.watch():
             if event is not None:
@@ -30,7 +31,7 @@ def follow(restore: Restore, tell: Callable[[str], None]) -> None:
                 continue
             for complaint in restore.complaints():
                 logger.warning(complaint)
-            tell(progress.still(restore.resources))
+            tell(progress.still())
     except KeyboardInterrupt:
         logger.warning(
             "restore %s goes on: `restore-worker watch %s` shows it, `restore-worker cancel %s` stops it",
@@ -38,19 +39,21 @@ def follow(restore: Restore, tell: Callable[[str], None]) -> None:
         )
         raise
     ended = restore.status
-    if ended.state is not RestoreState.COMPLETE:
+    if ended.state in {RestoreState.FAILED, RestoreState.CANCELLED}:
         reason = f": {printable(ended.reason)}" if ended.reason else ""
         raise RestoreError(
             f"restore {restore.id} {ended.state}{reason}\n"
-            f"`restore-worker resume {restore.id}` goes on with what is not restored yet"
+            f"`restore-worker resume {restore.id}` goes on with what is not restored yet, "
+            f"`restore-worker destroy {restore.id}` deletes what was made"
         )
 
 
 class _Progress:
     """Counts what is settled, as the events tell it."""
 
-    def __init__(self, resources: Iterable[ResourceProgress]) -> None:
-        self._nodes = {each.node.index: each.node for each in resources}
+    def __init__(self, restore: Restore) -> None:
+        self._restore = restore
+        self._nodes = {each.node.index: each.node for each in restore.resources}
         self._settled: dict[int, str] = {}
 
     def line(self, event: Event) -> str:
@@ -60,14 +63,30 @@ class _Progress:
         elif event.index is None and event.name == RestoreState.PENDING:
             # A resumed restore begins again with what was not restored.
             self._settled = {index: how for index, how in self._settled.items() if how == ResourceState.DONE}
+        if event.name == "stack":
+            return f"{self._count} {self._of_heat(event.details)}"
         subject = "" if event.index is None else f" {_label(self._nodes[event.index])}"
         reason = event.details.get("reason") or event.details.get("physical_id")
         return f"{self._count} {event.name}{subject}{f': {printable(reason)}' if reason else ''}"
 
-    def still(self, resources: Iterable[ResourceProgress]) -> str:
+    def still(self) -> str:
         """Return what is at work while nothing is heard of it."""
-        at_work = [f"{each.state} {_label(each.node)}" for each in resources if each.state in _AT_WORK]
+        at_work = [
+            f"{each.state} {_label(each.node)}" for each in self._restore.resources if each.state in _AT_WORK
+        ]
+        stack = self._restore.stack.status
+        at_work += [f"stack {stack}"] if stack.endswith("_IN_PROGRESS") else []
         return f"{self._count} still {listed(at_work, 3) or 'waiting'}"
+
+    @functools.cached_property
+    def _titles(self) -> dict[str, str]:
+        return self._restore.titles
+
+    def _of_heat(self, details: Mapping[str, str]) -> str:
+        """Return what Heat says; of its reasons only those for a failure say more than the status."""
+        reason = details["reason"] if details["status"].endswith("_FAILED") else ""
+        who = self._titles.get(details["name"], f"stack {details['name']}")
+        return printable(f"{details['status']} {who}{f': {reason}' if reason else ''}")
 
     @property
     def _count(self) -> str:

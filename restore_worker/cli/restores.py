@@ -1,4 +1,4 @@
-"""`list`, `show`, `watch`, `resume`, `cancel` and `template`: restores that were submitted."""
+"""`list`, `show`, `watch` and `template`: what is known of restores that were submitted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cliff.show import ShowOne
 from restore_worker import restore
 from restore_worker.cli.arguments import STDOUT, CommandWithExample, file_to_write
 from restore_worker.cli.progress import follow
-from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment, shown
-from restore_worker.entries import ResourceProgress
+from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment, owned, printable, shown
+from restore_worker.entries import ResourceProgress, StackLog
 from restore_worker.errors import RestoreError
 from restore_worker.export import write_hot
 from restore_worker.states import FINAL_RESTORE_STATES
@@ -45,7 +45,7 @@ class List(CommandWithExample, Lister):
         ]
 
 
-class _OfOneRestore(CommandWithExample):
+class OfOneRestore(CommandWithExample):
     """A command with the id of a restore."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -55,16 +55,17 @@ class _OfOneRestore(CommandWithExample):
         return parser
 
 
-class Show(_OfOneRestore, ShowOne):
-    """Show a restore: its state, its resources, and what comes back differently.
+class Show(OfOneRestore, ShowOne):
+    """Show how a restore stands.
 
-    What it waits for in vain is told on stderr.
+    Its state, its resources, what exists on the target because of it (with
+    new ids and addresses), and what comes back differently. What it waits for in vain is told on stderr.
     """
 
     example = "restore-worker show 5f0c4a9e-... -c state -c reason"
     columns = (
-        *("id", "state", "reason", "checkpoint", "plan", "bank", "created", "updated"),
-        *("size", "left", "failed", "resources", "findings"),
+        *("id", "state", "reason", "checkpoint", "plan", "bank", "cloud", "created", "updated"),
+        *("size", "left", "failed", "resources", "stack", "belongings", "findings"),
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
@@ -81,17 +82,20 @@ class Show(_OfOneRestore, ShowOne):
             record.checkpoint,
             shown(record.plan),
             record.bank,
+            shown(f"{record.cloud}: {record.identity}" if record.cloud else ""),
             moment(record.created),
             moment(record.updated),
             record.size,
             record.left,
             record.failed,
             _resources(found.resources),
+            _stack(found.stack),
+            owned(found.belongings),
             grouped_findings(found.findings),
         )
 
 
-class Watch(_OfOneRestore):
+class Watch(OfOneRestore):
     """Show all that happened to a restore, and go on until it ends.
 
     Exit code 1 if it fails or was cancelled.
@@ -108,29 +112,7 @@ class Watch(_OfOneRestore):
         self.app.stdout.flush()
 
 
-class Resume(_OfOneRestore):
-    """Go on with a restore that failed or was cancelled, from where it stands."""
-
-    example = "restore-worker resume 5f0c4a9e-..."
-
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Resume the restore."""
-        restore.get(parsed_args.id).resume()
-        logger.info("`restore-worker watch %s` shows how it goes on", parsed_args.id)
-
-
-class Cancel(_OfOneRestore):
-    """Stop a restore: nothing new is begun; `resume` goes on with it."""
-
-    example = "restore-worker cancel 5f0c4a9e-..."
-
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Cancel the restore."""
-        restore.get(parsed_args.id).cancel()
-        logger.info("restore %s is cancelled", parsed_args.id)
-
-
-class Template(_OfOneRestore):
+class Template(OfOneRestore):
     """Print the template of a restore, or write it into a file."""
 
     example = "restore-worker template 5f0c4a9e-... --output app.yaml"
@@ -159,6 +141,11 @@ class Template(_OfOneRestore):
             self.app.stdout.buffer.write(hot.text.encode())
         else:
             write_hot(hot, parsed_args.output)
+
+
+def _stack(log: StackLog) -> Shown:
+    machine = {"id": log.id, "status": log.status, "reason": log.reason}
+    return Shown(machine if log.status else None, printable(f"{log.status} {log.id}".strip()))
 
 
 def _resources(resources: Sequence[ResourceProgress]) -> Shown:

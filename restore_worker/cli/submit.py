@@ -8,6 +8,7 @@ import logging
 from restore_worker import restore
 from restore_worker.cli.arguments import CommandWithExample, add_request, file_to_write
 from restore_worker.cli.progress import follow
+from restore_worker.cli.wording import owned
 
 logger = logging.getLogger(__name__)
 
@@ -15,18 +16,21 @@ logger = logging.getLogger(__name__)
 class Submit(CommandWithExample):
     """Have the workers restore a checkpoint, and print the restore's id.
 
-    This version renders: the restore ends with its template, and nothing is
-    built on any cloud.
+    With a cloud (--cloud, or OS_CLOUD) the application is built there; without
+    one the restore ends with its template, and nothing is built.
     """
 
-    example = "restore-worker submit latest --bank /backups/karbor --no-stack --wait --export app.yaml"
+    example = "restore-worker submit latest --bank /backups/karbor --cloud target --wait"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the request and the options."""
         parser = super().get_parser(prog_name)
         add_request(parser)
         parser.add_argument(
-            "--no-stack", action="store_true", help="make the template only, also if OS_CLOUD names a cloud"
+            "--no-stack",
+            action="store_true",
+            help="make no stack and take no notice of OS_CLOUD: the template alone, and with --cloud what Heat "
+            "cannot build",
         )
         parser.add_argument(
             "--wait",
@@ -54,7 +58,7 @@ class Submit(CommandWithExample):
             parameters=parsed_args.parameters,
             resources=parsed_args.resources,
         )
-        if not parsed_args.no_stack:
+        if not submitted.status.cloud and not parsed_args.no_stack:
             logger.info("no cloud is named: the template is rendered, nothing is built")
         self.app.stdout.write(f"{submitted.id}\n")
         self.app.stdout.flush()
@@ -69,5 +73,7 @@ class Submit(CommandWithExample):
             submitted.wait()
             if submitted.template is None:
                 logger.info("there is nothing for Heat to build, so there is no template")
+            if belongings := submitted.belongings:
+                logger.info("%s", owned(belongings).human_readable())
         else:
             logger.info("`restore-worker watch %s` shows how it goes on", submitted.id)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from cliff.columns import FormattableColumn
 
+from restore_worker.belongings import Belonging
 from restore_worker.plan import Finding
 
 
@@ -56,6 +58,16 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def owned(belongings: Sequence[Belonging]) -> Shown:
+    """Return as a column what exists because of a restore; people are spared mere links, such as attachments."""
+    rows = [
+        (each.type, each.title, each.id, each.original_id and f"was {each.original_id}", ", ".join(each.addresses))
+        for each in belongings
+        if each.original_id or each.type == "OS::Heat::Stack"
+    ]
+    return Shown([dataclasses.asdict(each) for each in belongings], "\n".join(aligned(rows)))
 
 
 def grouped_findings(findings: Sequence[Finding]) -> Shown:

@@ -204,15 +204,15 @@ def nothing_written(cli, redis_url):
 
 
 @pytest.mark.usefixtures("nothing_written")
-def test_a_cloud_is_refused_for_now(submit):
-    for options in (["--cloud", "target"], ["--cloud", "target", "--no-stack"]):
-        done = submit(*options)
+def test_a_cloud_that_clouds_yaml_does_not_name_is_refused(submit):
+    for options, env in (
+        (["--cloud", "tarmac"], {}),
+        (["--cloud", "tarmac", "--no-stack"], {}),
+        ([], {"OS_CLOUD": "tarmac"}),
+    ):
+        done = submit(*options, env=env)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "cannot build on a cloud yet: leave out --cloud" in done.stderr
-    done = submit(env={"OS_CLOUD": "target"})
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "OS_CLOUD names the cloud 'target'" in done.stderr
-    assert "--no-stack" in done.stderr
+        assert done.stderr == "clouds.yaml has no cloud 'tarmac', it names none at all\n"
 
 
 def test_the_environment_s_cloud_is_no_matter_without_a_stack(submit, redis_url):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import pytest
@@ -38,16 +39,18 @@ def test_a_recorded_restore_is_as_it_was_submitted(ledger: AnyLedger) -> None:
     ledger.record(new)
     found = ledger.get(new.id)
     assert (found.checkpoint, found.plan, found.bank) == (new.checkpoint, new.plan, new.bank)
-    assert (found.cloud, found.description) == (new.cloud, new.description)
+    assert (found.cloud, found.identity, found.wants_stack) == (new.cloud, new.identity, True)
+    assert (found.digest, found.description) == (new.digest, new.description)
     assert (found.state, found.reason, found.epoch) == (RestoreState.PENDING, "", 1)
     assert (found.size, found.left, found.failed, found.types) == (5, 5, 0, ("Type::0", "Type::1"))
     assert found.created == found.updated
     resources = ledger.resources(new.id)
     assert [each.node for each in resources] == list(new.nodes)
     assert states(ledger, new.id) == "replplplre"
-    assert {(each.attempts, each.reason, each.worker, each.started, each.ended) for each in resources} == {
-        (0, "", "", None, None)
-    }
+    times = {(each.until, each.started, each.ended) for each in resources}
+    assert times == {(None, None, None)}
+    assert {(each.attempts, each.reason, each.worker) for each in resources} == {(0, "", "")}
+    assert list(ledger.work(new.id)) == list(zip(resources, new.work, strict=True))
     assert ledger.findings(new.id) == new.findings
     assert ledger.template(new.id) is None
     assert told(ledger, new.id) == [("pending", None, {})]
@@ -73,6 +76,11 @@ def test_a_restore_that_is_not_there(ledger: AnyLedger) -> None:
         ledger.settle("none", 0, "t", ResourceState.DONE)
     with pytest.raises(StaleLeaseError):
         ledger.note_made("none", 0, "t", "key", "physical")
+    with pytest.raises(StaleLeaseError):
+        ledger.note_gone("none", 0, "t", "key")
+    ledger.discarded("none", 0, ["key"])
+    assert ledger.identify("none", "cloud") == ""
+    assert (list(ledger.work("none")), ledger.all_made("none")) == ([], {})
     assert not ledger.move("none", RestoreState.PENDING, RestoreState.CHECKING)
     assert ledger.resume("none") == 0
     assert ledger.look("none", 0) is None
@@ -97,7 +105,8 @@ def test_begin_gives_what_depends_on_nothing_as_long_as_it_is_not_taken_up(ledge
 def test_a_claim_brings_all_that_a_task_needs_and_repeated_is_the_same_attempt(ledger: AnyLedger) -> None:
     restore_id = begin(ledger)
     first = claim(ledger, restore_id, 4, "mine")
-    assert first == Claimed(1, node(4), '{"index": 4}', "checkpoint-1", "file:///bank", "target", 1)
+    where = ("checkpoint-1", "file:///bank", "target", "project p of http://keystone")
+    assert first == Claimed(1, node(4), '{"index": 4}', *where, 1)
     before = snapshot(ledger, restore_id)
     assert claim(ledger, restore_id, 4, "mine") == first
     assert snapshot(ledger, restore_id) == before
@@ -125,6 +134,8 @@ def test_a_token_that_lost_its_lease_to_another_writes_nothing(ledgers: Ledgers)
     assert not ledger.wait(restore_id, 0, "old", 1.0, "reason", counts=True)
     for call in (
         partial(ledger.note_made, restore_id, 0, "old", "key", "physical"),
+        partial(ledger.note_made, restore_id, 0, "old", "key", ""),
+        partial(ledger.note_gone, restore_id, 0, "old", "key"),
         partial(ledger.settle, restore_id, 0, "old", ResourceState.DONE, fragments={"a": A}),
         partial(ledger.settle, restore_id, 0, "old", ResourceState.FAILED, "reason"),
     ):
@@ -269,17 +280,28 @@ def test_what_waits_is_let_go_and_taken_up_again_when_it_is_due(ledgers: Ledgers
     ledgers.until(lambda: isinstance(claim(ledger, restore_id, 0, "next"), Claimed), "it is due")
 
 
-def test_what_was_built_directly_is_noted_once(ledger: AnyLedger) -> None:
-    restore_id = begin(ledger)
-    claim(ledger, restore_id, 0, "mine")
-    ledger.note_made(restore_id, 0, "mine", "volume", "")
-    assert ledger.made(restore_id, 0, "volume") is None
+def test_findings_are_added_once(ledger: AnyLedger) -> None:
+    restore_id = record(ledger)
+    more = [("Type::0", "", "", "field", "reason"), ("Type::1", "id-1", "", "zone", "näx")]
     for _ in range(2):
-        ledger.note_made(restore_id, 0, "mine", "volume", "physical")
-    assert ledger.made(restore_id, 0, "volume") == "physical"
-    assert ledger.made(restore_id, 4, "volume") is None
-    made = [each for each in told(ledger, restore_id) if each[0] == "made"]
-    assert made == [("made", 0, {"key": "volume", "physical_id": "physical"})]
+        ledger.add_findings(restore_id, [*more, *more])
+    assert json.loads(ledger.findings(restore_id)) == [list(each) for each in more]
+
+
+def test_the_end_of_leases_and_waits_is_known(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+
+    def seconds() -> float | None:
+        until = ledger.resources(restore_id)[0].until
+        return until and (until - ledger.get(restore_id).created).total_seconds()
+
+    assert seconds() is None
+    claim(ledger, restore_id, 0, "mine", lease=LONG)
+    assert LONG - 10 < (seconds() or 0) < LONG + 10
+    ledger.wait(restore_id, 0, "mine", DEAD, "reason", counts=False)
+    assert (seconds() or 0) < 0
+    do(ledger, restore_id, 0)
+    assert seconds() is None
 
 
 def test_events_are_read_on_from_the_last_one_seen(ledger: AnyLedger) -> None:

@@ -18,9 +18,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Claimed, Held
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Built, Claimed, Held, StackLog
 from restore_worker.errors import LedgerError
 from restore_worker.ledger import Ledger
+from restore_worker.stack_ledger import StackChange
 from restore_worker.states import (
     FINAL_RESTORE_STATES,
     RESOURCE_TRANSITIONS,
@@ -58,7 +59,7 @@ class SameCalls(RuleBasedStateMachine):
 
     @initialize(children=GRAPHS)
     def submit(self, children: tuple[set[int], ...]) -> None:
-        self.client.delete("restores", "restores:due")
+        self.client.delete("restores", "restores:due", "restores:followed")
         self.ledgers: tuple[AnyLedger, AnyLedger] = (
             Ledger(self.client, patience=0),
             LedgerTwin(lambda: 1_800_000_000.0, patience=0),
@@ -169,6 +170,41 @@ class SameCalls(RuleBasedStateMachine):
         self.both(lambda ledger: ledger.made(self.id, index, "volume"))
 
     @rule(data=st.data())
+    def clear_away(self, data: Any) -> None:
+        index, token = self.held(data)
+        self.both(lambda ledger: ledger.note_gone(self.id, index, token, "volume"))
+        self.both(lambda ledger: ledger.discarded(self.id, index, ["volume"]))
+
+    @rule(data=st.data(), mark=st.sampled_from(["", "one", "two"]), keep=st.booleans(), asks=st.booleans())
+    def ask_heat(self, data: Any, mark: str, keep: bool, asks: bool) -> None:
+        state = data.draw(self.likely_state())
+        begun = self.both(lambda ledger: ledger.stacks.begin(self.id, state, mark, keep=keep))
+        if begun and asks:
+            self.both(lambda ledger: ledger.stacks.asked(self.id, state, f"stack {mark}"))
+
+    @rule(data=st.data(), seen=st.sampled_from(["", "1", "2"]), name=st.sampled_from(["a", "b"]))
+    def look_at_heat(self, data: Any, seen: str, name: str) -> None:
+        state = data.draw(self.likely_state())
+        before = data.draw(st.sampled_from([self.twin.stacks.get(self.id).seen] * 3 + ["1"]))
+        log, built = StackLog("stack", f"STATUS_{seen}", "", seen), Built(name, "Type::A", seen, "", "physical")
+        changes = [StackChange(name, seen, "reason")]
+        self.both(lambda ledger: ledger.stacks.observe(self.id, state, log, changes, [built], seen_before=before))
+        self.both(lambda ledger: ledger.stacks.tell(self.id, state, f"after {seen}"))
+
+    @rule(data=st.data(), keep=st.booleans(), ends=st.sampled_from(["finish", "gone", "unfollow"]))
+    def leave_heat(self, data: Any, keep: bool, ends: str) -> None:
+        state = data.draw(self.likely_state())
+        if ends == "finish":
+            self.both(lambda ledger: ledger.stacks.finish(self.id, state, {"a": "1"}))
+        elif ends == "gone":
+            self.both(lambda ledger: ledger.stacks.gone(self.id, state, keep=keep))
+        else:
+            self.both(lambda ledger: ledger.stacks.unfollow(self.id, state))
+
+    def likely_state(self) -> st.SearchStrategy[RestoreState]:
+        return st.sampled_from([self.state] * 3 + [RestoreState.CREATING])
+
+    @rule(data=st.data())
     def move(self, data: Any) -> None:
         # Resuming is another door; begin is the one from checking to restoring.
         others = {RestoreState.PENDING, RestoreState.RESTORING}
@@ -198,12 +234,18 @@ class SameCalls(RuleBasedStateMachine):
     @invariant()
     def they_agree(self) -> None:
         self.both(lambda ledger: replace(ledger.get(self.id), created=None, updated=None))
+        times = ("until", "started", "ended")
         self.both(
             lambda ledger: [
-                replace(each, started=each.started is not None, ended=each.ended is not None)
+                replace(each, **{name: getattr(each, name) is not None for name in times})
                 for each in ledger.resources(self.id)
             ]
         )
+
+    @invariant()
+    def they_agree_on_the_stack(self) -> None:
+        self.both(lambda ledger: (ledger.stacks.get(self.id), ledger.stacks.built(self.id)))
+        self.both(lambda ledger: (ledger.stacks.followed(), ledger.all_made(self.id)))
 
     def teardown(self) -> None:
         if hasattr(self, "id"):

@@ -14,6 +14,7 @@ from tests.support.restores import (
     AnyLedger,
     Ledgers,
     begin,
+    bring,
     claim,
     do,
     go_on,
@@ -69,6 +70,41 @@ def test_a_restore_that_stands_still_is_to_be_sent_its_step_again(
     assert ledger.overdue() == [(restore_id, None)]
     assert ledger.look(restore_id, None) is state
     assert told(ledger, restore_id)[-1] == ("resent", None, {"reason": f"{state} for too long"})
+
+
+@pytest.mark.parametrize("state", [RestoreState.CREATING, RestoreState.DISCARDING])
+def test_so_is_one_that_is_destroyed_or_that_heat_was_not_asked_for(
+    ledger: AnyLedger, state: RestoreState
+) -> None:
+    restore_id = bring(ledger, state)
+    assert ledger.overdue() == [(restore_id, None)]
+    ledger.stacks.begin(restore_id, state, "mark", keep=True)
+    for _ in range(2):
+        assert ledger.look(restore_id, None) is state
+
+
+@pytest.mark.parametrize(
+    "state", [RestoreState.CREATING, RestoreState.DESTROYING, RestoreState.FORGETTING], ids=str
+)
+def test_what_heat_works_on_is_the_pollers(ledger: AnyLedger, state: RestoreState) -> None:
+    restore_id = bring(ledger, state)
+    if state is RestoreState.CREATING:
+        assert ledger.stacks.asked(restore_id, state, "stack-1")
+    before = ledger.events(restore_id)
+    for _ in range(2):
+        assert ledger.look(restore_id, None) is None
+    assert ledger.events(restore_id) == before
+
+
+def test_heat_is_asked_anew_each_time_that_a_restore_comes_so_far(ledger: AnyLedger) -> None:
+    restore_id = bring(ledger, RestoreState.CREATING)
+    ledger.stacks.asked(restore_id, RestoreState.CREATING, "stack-1")
+    ledger.move(restore_id, RestoreState.CREATING, RestoreState.FAILED)
+    ledger.resume(restore_id)
+    go_on(ledger, restore_id)
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
+    ledger.move(restore_id, RestoreState.ASSEMBLING, RestoreState.CREATING)
+    assert ledger.look(restore_id, None) is RestoreState.CREATING
 
 
 def test_a_resource_is_sent_again_when_its_message_or_its_worker_is_lost(ledger: AnyLedger) -> None:

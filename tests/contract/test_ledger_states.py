@@ -14,11 +14,11 @@ from tests.support.restores import (
     LONG,
     AnyLedger,
     begin,
+    bring,
     claim,
     do,
     go_on,
     indices,
-    record,
     snapshot,
     states,
     told,
@@ -26,40 +26,6 @@ from tests.support.restores import (
 
 A = HeatResource("Type::A", {"name": "a"})
 B = HeatParameter("physical-b", "Type::B")
-
-# How a restore gets into each state by the doors that workers and users have.
-WAYS: dict[RestoreState, tuple[RestoreState, ...]] = {
-    RestoreState.PENDING: (),
-    RestoreState.CHECKING: (RestoreState.CHECKING,),
-    RestoreState.RESTORING: (RestoreState.CHECKING, RestoreState.RESTORING),
-    RestoreState.ASSEMBLING: (RestoreState.CHECKING, RestoreState.RESTORING, RestoreState.ASSEMBLING),
-    RestoreState.CREATING: (
-        RestoreState.CHECKING,
-        RestoreState.RESTORING,
-        RestoreState.ASSEMBLING,
-        RestoreState.CREATING,
-    ),
-    RestoreState.COMPLETE: (
-        RestoreState.CHECKING,
-        RestoreState.RESTORING,
-        RestoreState.ASSEMBLING,
-        RestoreState.COMPLETE,
-    ),
-    RestoreState.FAILED: (RestoreState.CHECKING, RestoreState.FAILED),
-    RestoreState.CANCELLED: (RestoreState.CANCELLED,),
-}
-
-
-def bring(ledger: AnyLedger, state: RestoreState) -> str:
-    restore_id = record(ledger, ((),))
-    for old, new in itertools.pairwise((RestoreState.PENDING, *WAYS[state])):
-        if new is RestoreState.RESTORING:
-            assert ledger.begin(restore_id)
-            do(ledger, restore_id, 0)
-        else:
-            assert ledger.move(restore_id, old, new)
-    assert ledger.get(restore_id).state is state
-    return restore_id
 
 
 @pytest.mark.parametrize("state", RestoreState)

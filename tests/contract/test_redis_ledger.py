@@ -12,16 +12,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from restore_worker import settings
-from restore_worker.entries import Claimed, Held
+from restore_worker.entries import Built, Claimed, Held, StackLog
 from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
 from restore_worker.lease import LeaseKeeper
 from restore_worker.ledger import Ledger, connect
-from restore_worker.states import ResourceState, RestoreState
+from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreState
 from restore_worker.template import HeatResource
 from tests.support.processes import wait_until
-from tests.support.restores import LONG, begin, claim, do, record
+from tests.support.restores import LONG, begin, bring, claim, do, record
 
-SHARED = {"restores", "restores:due", "restores:reconciled"}
+SHARED = {"restores", "restores:due", "restores:reconciled", "restores:followed", "restores:polling"}
 SECOND = 1 / 86400
 
 
@@ -42,8 +42,14 @@ def fill(ledger: Ledger) -> str:
     ledger.note_made(restore_id, 0, "t", "volume", "physical")
     ledger.settle(restore_id, 0, "t", ResourceState.DONE, fragments={"a": HeatResource("Type::A", {})})
     claim(ledger, restore_id, 1)
+    note_stack(ledger, restore_id, RestoreState.RESTORING)
     ledger.note_reconciled()
     return restore_id
+
+
+def note_stack(ledger: Ledger, restore_id: str, state: RestoreState) -> None:
+    built = Built("server_1", "OS::Nova::Server", "CREATE_COMPLETE", "", "physical")
+    assert ledger.stacks.observe(restore_id, state, StackLog("stack-1"), [], [built], seen_before="")
 
 
 def own_keys(client: redis.Redis, restore_id: str) -> set[str]:
@@ -54,23 +60,21 @@ def test_all_keys_of_a_restore_share_one_hash_tag(client: redis.Redis, ledger: L
     restore_id = fill(ledger)
     keys = set(client.scan_iter()) - SHARED
     names = ["record", "progress", "parents", "nodes", "work", "fragments", "owners", "made", "events"]
+    names += ["stack", "built"]
     assert {key for key in keys if not key.startswith("_kombu")} == {
         f"restore:{{{restore_id}}}:{name}" for name in names
     }
     assert len({client.execute_command("CLUSTER", "KEYSLOT", key) for key in own_keys(client, restore_id)}) == 1
 
 
-@pytest.mark.parametrize("state", [RestoreState.CANCELLED, RestoreState.FAILED, RestoreState.COMPLETE])
+@pytest.mark.parametrize("state", FINAL_RESTORE_STATES, ids=str)
 def test_a_restore_is_forgotten_some_time_after_its_end(client: redis.Redis, state: RestoreState) -> None:
     ledger = Ledger(client, keep_days=SECOND)
     if state is RestoreState.CANCELLED:
         restore_id = fill(ledger)
         ledger.move(restore_id, RestoreState.RESTORING, state)
     else:
-        restore_id = begin(ledger, ((),))
-        do(ledger, restore_id, 0, fragments={"a": HeatResource("Type::A", {})})
-        ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
-        ledger.move(restore_id, RestoreState.ASSEMBLING, state)
+        restore_id = bring(ledger, state)
     kept = record(ledger)
     wait_until(lambda: not own_keys(client, restore_id), "all its keys are gone", 10)
     with pytest.raises(UnknownRestoreError):
@@ -94,13 +98,39 @@ def test_what_a_stopped_restore_still_notes_is_forgotten_with_it(client: redis.R
     assert all(0 < client.ttl(key) <= 86400 for key in own_keys(client, restore_id))
 
 
-def test_a_resumed_restore_stays(client: redis.Redis) -> None:
+def test_what_is_seen_of_a_cancelled_stack_is_forgotten_with_it_too(client: redis.Redis) -> None:
+    ledger = Ledger(client, keep_days=1)
+    restore_id = bring(ledger, RestoreState.CREATING)
+    ledger.move(restore_id, RestoreState.CREATING, RestoreState.CANCELLED)
+    ledger.stacks.tell(restore_id, RestoreState.CANCELLED, "Heat does not answer")
+    note_stack(ledger, restore_id, RestoreState.CANCELLED)
+    assert all(0 < client.ttl(key) <= 86400 for key in own_keys(client, restore_id))
+
+
+@pytest.mark.parametrize("way", ["resume", "destroy"])
+def test_a_restore_that_goes_on_stays(client: redis.Redis, way: str) -> None:
     ledger = Ledger(client, keep_days=1)
     restore_id = fill(ledger)
     ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
     assert {client.ttl(key) > 0 for key in own_keys(client, restore_id)} == {True}
-    ledger.resume(restore_id)
+    if way == "resume":
+        ledger.resume(restore_id)
+    else:
+        ledger.move(restore_id, RestoreState.CANCELLED, RestoreState.DESTROYING)
     assert {client.ttl(key) for key in own_keys(client, restore_id)} == {-1}
+
+
+def test_a_poller_that_died_is_replaced(client: redis.Redis, ledger: Ledger) -> None:
+    with ledger.stacks.polling() as held:
+        assert held
+        assert 50_000 < client.pttl("restores:polling") <= 60_000
+        # Its time is over: another one has it, and keeps it.
+        client.delete("restores:polling")
+        with ledger.stacks.polling() as other:
+            assert other
+            with Ledger(client).stacks.polling() as third:
+                assert not third
+    assert not client.exists("restores:polling")
 
 
 def test_of_many_workers_one_gets_the_resource_and_one_settles_it(ledger: Ledger) -> None:

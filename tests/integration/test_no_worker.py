@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError
 from restore_worker import canvas, restore, tasks
 from restore_worker.errors import LedgerUnavailableError
 from restore_worker.states import ResourceState, RestoreState
+from restore_worker.submitted import caller_ledger
 
 pytestmark = pytest.mark.usefixtures("redis_url")
 
@@ -36,7 +37,7 @@ def test_what_is_written_down_is_submitted_though_the_first_message_is_not_sent(
 
 def test_a_restore_is_not_given_up_when_redis_does_not_answer_while_it_is_assembled(steps, monkeypatch):
     submitted = steps.submit([[]])
-    ledger = restore._ledger()
+    ledger = caller_ledger()
     ledger.move(submitted.id, RestoreState.PENDING, RestoreState.CHECKING)
     ledger.begin(submitted.id)
     ledger.claim(submitted.id, 0, "token", lease=60, most_attempts=5, worker="")
@@ -50,7 +51,8 @@ def test_a_restore_is_not_given_up_when_redis_does_not_answer_while_it_is_assemb
         with pytest.raises(LedgerUnavailableError):
             tasks.assemble_template(submitted.id)
     assert submitted.status.state is RestoreState.ASSEMBLING
-    tasks.assemble_template(submitted.id)
-    assert submitted.status.state is RestoreState.COMPLETE
-    with pytest.raises(Ignore):
-        tasks.assemble_template(submitted.id)
+    # Without a cloud there is no stack to be made: what comes next is not called.
+    for _ in range(2):
+        with pytest.raises(Ignore):
+            tasks.assemble_template(submitted.id)
+        assert submitted.status.state is RestoreState.COMPLETE

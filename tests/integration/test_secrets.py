@@ -128,9 +128,7 @@ def test_secrets_stay_in_the_environment_and_messages_carry_ids(bank, hidden, re
         started = worker(options=["--beat", "--task-events"], env={"AWS_ENDPOINT_URL": broken} if refused else {})
         submitted = restore.submit(CHECKPOINT, bank=bank, create_stack=False)
         ended = submitted.wait(SECONDS)
-        # The restore has ended before the chord's last task is sent.
-        last = canvas.PREFLIGHT if refused else canvas.CREATE_STACK
-        wait_until(lambda: last in names_of(seen), f"the message of {last}")
+        wait_until(lambda: canvas.POLL_STACKS in names_of(seen), "what beat sends")
     assert ended.state is (RestoreState.FAILED if refused else RestoreState.COMPLETE), ended
     sent = messages(seen)
     bodies = [body_of(message) for _, message in sent]
@@ -138,8 +136,8 @@ def test_secrets_stay_in_the_environment_and_messages_carry_ids(bank, hidden, re
         assert submitted.id in text
         assert [secret for secret in hidden if secret in text] == []
 
-    after = {canvas.RESTORE_RESOURCE, canvas.ASSEMBLE, canvas.CREATE_STACK}
-    assert names_of(seen) - {canvas.RECONCILE} == {canvas.PREFLIGHT} | (set() if refused else after)
+    after = {canvas.RESTORE_RESOURCE, canvas.ASSEMBLE}
+    assert names_of(seen) - set(canvas.PERIODIC) == {canvas.PREFLIGHT} | (set() if refused else after)
     ids = {submitted.id, *range(ended.size)}
     for args, kwargs, options in bodies:
         for these, named in [(args, kwargs), *calls(options)]:

@@ -90,8 +90,9 @@ def _create(resource: Any) -> None:
     resource.reparse(client_resolve=False)
     resource.validate_template()
     resource.resource_id = _made_up_id(resource.name)
+    told = dict.fromkeys(resource.attributes_schema, "told once it is there")
     data = node_data.NodeData(
-        None, resource.name, None, resource.FnGetRefId(), {}, resource.CREATE, resource.COMPLETE
+        None, resource.name, None, resource.FnGetRefId(), told, resource.CREATE, resource.COMPLETE
     )
     stk_defn.update_resource_data(resource.stack.defn, resource.name, data)
 

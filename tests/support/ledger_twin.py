@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from restore_worker.entries import Claimed, Event, Held, Idle, NewRestore, Node, Settled
 from restore_worker.errors import LedgerError, StaleLeaseError
-from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreState, may_follow
+from restore_worker.states import (
+    FINAL_RESTORE_STATES,
+    FOLLOWED_RESTORE_STATES,
+    ResourceState,
+    RestoreState,
+    may_follow,
+)
 from restore_worker.template import Fragment, Hot
+from tests.support.stack_twin import StackTwin
 from tests.support.twin_reader import Resource, Restore, TwinReader, time_of
 
 DAY = 86400
@@ -20,6 +28,7 @@ class LedgerTwin(TwinReader):
         super().__init__(clock)
         self._patience = patience
         self._keep_days = keep_days
+        self.stacks = StackTwin(self._find, self._note)
 
     # The submitter's side
 
@@ -31,7 +40,8 @@ class LedgerTwin(TwinReader):
                 child.parents.append(resource)
             resources.append(resource)
         leaves = _ready_first(resources)
-        restore = Restore(new, resources, leaves, created=self._now(), updated=self._now())
+        now = self._now()
+        restore = Restore(new, resources, leaves, now, now, new.identity, new.findings)
         self._restores[new.id] = restore
         self._note(restore, RestoreState.PENDING)
         self._look_at(restore)
@@ -40,13 +50,13 @@ class LedgerTwin(TwinReader):
         restore = self._find(restore_id)
         if restore is None or restore.state not in {RestoreState.FAILED, RestoreState.CANCELLED}:
             return 0
-        restore.expires = float("inf")
+        self.stacks.ids.discard(restore_id)
         restore.epoch += 1
         for each in restore.resources:
             if each.state is ResourceState.DONE:
                 continue
             each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
-            each.token, each.ended, each.looks, each.told = None, None, 0, None
+            each.token, each.until, each.ended, each.looks, each.told = None, None, None, 0, None
             self._due.pop((restore_id, each.node.index), None)
         restore.leaves = _ready_first(restore.resources)
         self._enter(restore, RestoreState.PENDING)
@@ -81,16 +91,14 @@ class LedgerTwin(TwinReader):
         if restore.state is not RestoreState.RESTORING or resource.state is ResourceState.PLANNED:
             return Idle()
         if resource.token != token:
-            if resource.state is not ResourceState.READY and resource.until > self._now():
+            if resource.until is not None and resource.until > self._now():
                 return Held(resource.until - self._now())
             refused = self._refuse(restore, resource, most_attempts)
             if refused is not None:
                 return refused
             self._take(restore, resource, token, lease, worker)
-        new = restore.new
-        return Claimed(
-            resource.attempts, resource.node, resource.work, new.checkpoint, new.bank, new.cloud, restore.epoch
-        )
+        new, taken = restore.new, (resource.attempts, resource.node, resource.work)
+        return Claimed(*taken, new.checkpoint, new.bank, new.cloud, restore.identity, restore.epoch)
 
     def renew(self, restore_id: str, index: int, token: str, lease: float) -> bool:
         held = self._held(restore_id, index, token)
@@ -144,10 +152,40 @@ class LedgerTwin(TwinReader):
         if held is None:
             raise StaleLeaseError
         restore, resource = held
-        if physical_id:
-            if (index, key) not in restore.made:
-                self._note(restore, "made", resource, key=key, physical_id=physical_id)
-            restore.made[index, key] = physical_id
+        if not physical_id:
+            if restore.state is not RestoreState.RESTORING:
+                raise StaleLeaseError
+            return
+        if (index, key) not in restore.made:
+            self._note(restore, "made", resource, key=key, physical_id=physical_id)
+        restore.made[index, key] = physical_id
+
+    def note_gone(self, restore_id: str, index: int, token: str, key: str) -> None:
+        held = self._held(restore_id, index, token)
+        if held is None:
+            raise StaleLeaseError
+        self._gone(held[0], index, key)
+
+    def discarded(self, restore_id: str, index: int, keys: Iterable[str]) -> None:
+        restore = self._find(restore_id)
+        if restore is not None and restore.state is RestoreState.DISCARDING:
+            for key in keys:
+                self._gone(restore, index, key)
+
+    def identify(self, restore_id: str, identity: str) -> str:
+        restore = self._find(restore_id)
+        if restore is None:
+            return ""
+        restore.identity = restore.identity or identity
+        return restore.identity
+
+    def add_findings(self, restore_id: str, findings: Iterable[Sequence[str]]) -> None:
+        restore = self._find(restore_id)
+        assert restore is not None
+        known = json.loads(restore.findings)
+        for finding in map(list, findings):
+            known += [] if finding in known else [finding]
+        restore.findings = json.dumps(known)
 
     def move(
         self, restore_id: str, old: RestoreState, new: RestoreState, reason: str = "", hot: Hot | None = None
@@ -160,6 +198,10 @@ class LedgerTwin(TwinReader):
         restore.hot = hot or restore.hot
         self._enter(restore, new, reason)
         self._note(restore, new, reason=reason)
+        if new in FOLLOWED_RESTORE_STATES or (old, new) == (RestoreState.CREATING, RestoreState.CANCELLED):
+            self.stacks.ids.add(restore_id)
+        else:
+            self.stacks.ids.discard(restore_id)
         if new in FINAL_RESTORE_STATES:
             del self._due[restore_id, None]
             restore.expires = self._now() + int(self._keep_days * DAY)
@@ -184,7 +226,7 @@ class LedgerTwin(TwinReader):
         self._due[place] = self._now() + self._patience * 2 ** min(looked_at.looks, 6)
         # A backlog that goes on for too long may hide a loss.
         backlog = resource is not None and resource.state is ResourceState.READY and resource.node.queue in busy
-        if backlog and looked_at.looks <= 3:
+        if (backlog and looked_at.looks <= 3) or (resource is None and _is_heats(restore)):
             return None
         state = looked_at.state
         self._note(restore, "resent", resource, reason=f"{state} for too long")
@@ -231,10 +273,13 @@ class LedgerTwin(TwinReader):
 
     def _enter(self, restore: Restore, state: RestoreState, reason: str = "") -> None:
         restore.state, restore.updated, restore.reason = state, self._now(), reason
+        restore.entered += 1
+        restore.expires = float("inf")
         self._look_at(restore)
 
     def _finish(self, restore: Restore, resource: Resource, state: ResourceState, reason: str) -> Settled:
-        resource.state, resource.reason, resource.ended, resource.token = state, reason, self._now(), None
+        resource.state, resource.reason, resource.ended = state, reason, self._now()
+        resource.token = resource.until = None
         self._due.pop((restore.new.id, resource.node.index), None)
         self._note(restore, state, resource, reason=reason)
         if state is ResourceState.FAILED:
@@ -249,7 +294,13 @@ class LedgerTwin(TwinReader):
             self._look_at(restore)
         return Settled([parent.node for parent in released])
 
-    def _note(self, restore: Restore, name: str, resource: Resource | None = None, **details: str | float) -> None:
+    def _gone(self, restore: Restore, index: int, key: str) -> None:
+        if restore.made.pop((index, key), None) is not None:
+            self._note(restore, "gone", restore.resources[index], key=key)
+
+    def _note(
+        self, restore: Restore, name: str, resource: Resource | None = None, /, **details: str | float
+    ) -> None:
         place = f"{len(restore.events) + 1}-0"
         index = resource.node.index if resource else None
         told = {key: str(value) for key, value in details.items()}
@@ -272,6 +323,12 @@ def _moves(restore: Restore, resource: Resource | None) -> bool:
         return restore.state is not RestoreState.RESTORING or not restore.left
     open_now = not resource.settled and resource.state is not ResourceState.PLANNED
     return open_now and restore.state is RestoreState.RESTORING
+
+
+def _is_heats(restore: Restore) -> bool:
+    """Say whether it is for the poller to find out what is next."""
+    asked = restore.state is not RestoreState.CREATING or restore.stack.asked == restore.entered
+    return restore.state in FOLLOWED_RESTORE_STATES and asked
 
 
 def _still_ready(restore: Restore, resource: Resource) -> list[Node]:

@@ -62,13 +62,15 @@ def empty(url: str) -> None:
 class Program:
     """A process with all that it starts, and what it prints."""
 
-    def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+    ) -> None:
         self.log = log
         self._command = command
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=cwd,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -113,13 +115,14 @@ def start_worker(
     queues: str = "restore,transfer,reconcile",
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
 ) -> Program:
     """Start a Celery worker and return once it takes tasks; ``options=["--beat"]`` runs the periodic tasks too."""
     name = f"--hostname={log.stem}@%h"
     size = (f"--pool={pool}", f"--concurrency={concurrency}", f"--queues={queues}")
     quiet = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
     command = [sys.executable, "-m", "celery", "--quiet", f"--app={app}", "worker", name, *size, *quiet, *options]
-    worker = Program(command, log, env)
+    worker = Program(command, log, env, cwd)
     worker.wait_for(" ready.")
     return worker
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,10 @@ def new_restore(children: Sequence[Sequence[int]], restore_id: str | None = None
         checkpoint="checkpoint-1",
         plan="nightly",
         bank="file:///bank",
+        digest="ab" * 32,
         cloud="target",
+        identity="project p of http://keystone",
+        wants_stack=True,
         description="Restore of checkpoint-1",
         nodes=[node(index) for index in range(len(children))],
         children=children,
@@ -63,6 +67,42 @@ def go_on(ledger: AnyLedger, restore_id: str) -> list[int]:
     ready = ledger.begin(restore_id)
     assert ready is not None
     return [each.index for each in ready]
+
+
+# How a restore gets into each state by the doors that workers and users have.
+_ASSEMBLING = (RestoreState.CHECKING, RestoreState.RESTORING, RestoreState.ASSEMBLING)
+_CREATING = (*_ASSEMBLING, RestoreState.CREATING)
+_COMPLETE = (*_CREATING, RestoreState.COMPLETE)
+_DISCARDING = (*_COMPLETE, RestoreState.DESTROYING, RestoreState.DISCARDING)
+_FORGETTING = (*_COMPLETE, RestoreState.FORGETTING)
+WAYS: dict[RestoreState, tuple[RestoreState, ...]] = {
+    RestoreState.PENDING: (),
+    RestoreState.CHECKING: _ASSEMBLING[:1],
+    RestoreState.RESTORING: _ASSEMBLING[:2],
+    RestoreState.ASSEMBLING: _ASSEMBLING,
+    RestoreState.CREATING: _CREATING,
+    RestoreState.COMPLETE: _COMPLETE,
+    RestoreState.FAILED: (RestoreState.CHECKING, RestoreState.FAILED),
+    RestoreState.CANCELLED: (RestoreState.CANCELLED,),
+    RestoreState.DESTROYING: _DISCARDING[:-1],
+    RestoreState.DISCARDING: _DISCARDING,
+    RestoreState.DESTROYED: (*_DISCARDING, RestoreState.DESTROYED),
+    RestoreState.FORGETTING: _FORGETTING,
+    RestoreState.FORGOTTEN: (*_FORGETTING, RestoreState.FORGOTTEN),
+}
+
+
+def bring(ledger: AnyLedger, state: RestoreState) -> str:
+    """Write a restore of one resource down and take it to a state; its id."""
+    restore_id = record(ledger, ((),))
+    for old, new in itertools.pairwise((RestoreState.PENDING, *WAYS[state])):
+        if new is RestoreState.RESTORING:
+            assert ledger.begin(restore_id)
+            do(ledger, restore_id, 0)
+        else:
+            assert ledger.move(restore_id, old, new)
+    assert ledger.get(restore_id).state is state
+    return restore_id
 
 
 @dataclass
@@ -109,7 +149,9 @@ def states(ledger: AnyLedger, restore_id: str) -> str:
 def snapshot(ledger: AnyLedger, restore_id: str) -> Any:
     """Return all that can be seen of a restore."""
     resources, events = ledger.resources(restore_id), ledger.events(restore_id)
-    return ledger.get(restore_id), resources, events, ledger.fragments(restore_id), ledger.overdue()
+    stack = ledger.stacks.get(restore_id), ledger.stacks.built(restore_id), ledger.stacks.followed()
+    made = ledger.fragments(restore_id), ledger.all_made(restore_id)
+    return ledger.get(restore_id), resources, events, stack, made, ledger.overdue()
 
 
 def told(ledger: AnyLedger, restore_id: str) -> list[tuple[str, int | None, dict[str, str]]]:

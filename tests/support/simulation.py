@@ -1,7 +1,7 @@
 """Celery as the worst it may be, in this process: it drops, repeats and reorders messages, and its workers die.
 
-Simulated: messages, chords, workers and time. Real: the tasks, and the ledger's twin below them. A worker runs one
-task to its end unless the task's plugin waits: then others run meanwhile, so that leases end under their tasks.
+Simulated: messages, chords, workers, Heat and time. Real: the tasks, and the ledger's twin below them. A worker runs
+one task to its end unless a plugin or Heat lets it wait: then others run meanwhile, so that leases end under their tasks.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery.exceptions import Ignore, Retry
 
-from restore_worker import canvas, tasks
-from restore_worker.entries import QUEUE, Node
+from restore_worker import attempt, canvas, creation, discarding, poller, tasks, worker
+from restore_worker.entries import QUEUE, Node, RestoreRecord
 from restore_worker.registry import AnyPlugin, Registry
 from restore_worker.settings import Settings
 from tests.support.ledger_twin import LedgerTwin
+from tests.support.simulated_heat import SimulatedHeat
 
 BEAT_SECONDS = 5.0
 
@@ -36,6 +39,7 @@ class Message:
     index: int | None = None
     queue: str = QUEUE
     chord: str | None = None
+    retries: int = 0
 
 
 @dataclass
@@ -60,7 +64,10 @@ class SimulatedCelery:
         # Something that happens from outside, while tasks run.
         self.interrupted_at = 0
         self.interrupt: Callable[[], object] = lambda: None
-        self.bodies = 0
+        self.sent = 0
+        self.heat = SimulatedHeat(self)
+        # Built beside stacks: physical ids by original ids.
+        self.volumes: dict[str, str] = {}
         self._messages: list[tuple[float, Message]] = []
         self._chords: dict[str, Chord] = {}
         self._depth = 0
@@ -70,18 +77,26 @@ class SimulatedCelery:
     def in_place(self) -> Iterator[None]:
         """Have the tasks send to this Celery and write to its ledger."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tasks, "_ledger", lambda: self.ledger)
-            patch.setattr(tasks, "_settings", lambda: Settings(home="/nowhere"))
-            patch.setattr(tasks, "_leases", _NoLeases)
-            patch.setattr(tasks, "_check", lambda _: None)
+            patch.setattr(worker, "current_ledger", lambda: self.ledger)
+            patch.setattr(worker, "current_settings", lambda: Settings(home="/nowhere"))
+            patch.setattr(worker, "leases", _NoLeases)
+            patch.setattr(worker, "bank_of", lambda _: None)
+            patch.setattr(tasks, "check", self._check)
             patch.setattr(tasks, "_has_messages", self._has_messages)
-            patch.setattr(tasks, "bank_of", lambda _: None)
-            patch.setattr(tasks, "installed", lambda: self._registry)
-            patch.setattr(canvas, "send_preflight", self.send_preflight)
+            for module in (attempt, discarding):
+                patch.setattr(module, "installed", lambda: self._registry)
+            for module in (creation, poller):
+                patch.setattr(module, "Heat", lambda _: self.heat)
+            # No stack here has volumes.
+            patch.setattr(creation, "connect", lambda _: SimpleNamespace(block_storage=None))
+            for module in (creation, poller, discarding):
+                patch.setattr(module, "same_cloud", lambda *_: None)
+            for module in (tasks, poller, discarding):
+                patch.setattr(module, "datetime", SimpleNamespace(now=self._clock))
+            for name in ("send_preflight", "send_resources", "send_body", "send_create_stack", "send_discard"):
+                patch.setattr(canvas, name, getattr(self, name))
             patch.setattr(canvas, "declare", self._declare)
-            patch.setattr(canvas, "send_resources", self._send_resources)
-            patch.setattr(canvas, "send_body", self._send_body)
-            for task in (tasks.preflight, tasks.restore_resource):
+            for task in (tasks.preflight, tasks.restore_resource, tasks.create_stack, tasks.discard):
                 patch.setattr(task, "retry", _retry)
             yield
 
@@ -93,7 +108,7 @@ class SimulatedCelery:
     def _declare(self, _app: object, restore_id: str, epoch: int, size: int) -> None:
         self._chords.setdefault(f"{restore_id}.{epoch}", Chord()).size = size
 
-    def _send_resources(self, _app: object, restore_id: str, epoch: int, nodes: Iterable[Node]) -> None:
+    def send_resources(self, _app: object, restore_id: str, epoch: int, nodes: Iterable[Node]) -> None:
         group = f"{restore_id}.{epoch}"
         for node in nodes:
             assert group in self._chords, "its size is declared before anything is sent into a chord"
@@ -104,9 +119,18 @@ class SimulatedCelery:
                 )
             )
 
-    def _send_body(self, _app: object, restore_id: str) -> None:
-        self.bodies += 1
-        self._send(Message(canvas.ASSEMBLE, restore_id, f"body {self.bodies}"))
+    def send_body(self, _app: object, restore_id: str) -> None:
+        self._send_once(canvas.ASSEMBLE, restore_id)
+
+    def send_create_stack(self, _app: object, restore_id: str) -> None:
+        self._send_once(canvas.CREATE_STACK, restore_id)
+
+    def send_discard(self, _app: object, restore_id: str) -> None:
+        self._send_once(canvas.DISCARD, restore_id)
+
+    def _send_once(self, task: str, restore_id: str) -> None:
+        self.sent += 1
+        self._send(Message(task, restore_id, f"message {self.sent}"))
 
     def _has_messages(self, queue: str) -> bool:
         return any(message.queue == queue and due <= self.now for due, message in self._messages)
@@ -114,6 +138,13 @@ class SimulatedCelery:
     def _send(self, message: Message, seconds: float = 0.0) -> None:
         copies = 0 if self.goes_wrong() else 2 if self.goes_wrong() else 1
         self._messages += [(self.now + seconds, message)] * copies
+
+    def _check(self, _ledger: object, record: RestoreRecord) -> None:
+        if record.cloud:
+            self.heat.trip()
+
+    def _clock(self, zone: tzinfo) -> datetime:
+        return datetime.fromtimestamp(self.now, zone)
 
     # What happens
 
@@ -132,6 +163,7 @@ class SimulatedCelery:
         until = self.now + seconds
         while self.now < until and (due := [each for each in self._messages if each[0] <= until]):
             self._deliver(self.random.choice(due))
+        self._beat()
         self.now = max(self.now, until)
         self._depth -= 1
 
@@ -143,8 +175,7 @@ class SimulatedCelery:
             if ended and not (drain and self._messages):
                 return
             if not ended and self.now >= next_beat:
-                with contextlib.suppress(WorkerDied):
-                    tasks.reconcile.run()
+                self._beat()
                 next_beat = self.now + BEAT_SECONDS
             ready = [each for each in self._messages if each[0] <= self.now]
             if ready:
@@ -152,6 +183,11 @@ class SimulatedCelery:
             else:
                 self.now = min([*(due for due, _ in self._messages), *([] if ended else [next_beat])])
         raise AssertionError("it does not end")
+
+    def _beat(self) -> None:
+        for task in (tasks.reconcile, tasks.poll_stacks):
+            with contextlib.suppress(WorkerDied):
+                task.run()
 
     def _deliver(self, entry: tuple[float, Message]) -> None:
         self._messages.remove(entry)
@@ -169,20 +205,22 @@ class SimulatedCelery:
             # Acknowledged, but no part of its chord.
             pass
         except Retry as retry:
-            self._send(message, seconds=float(retry.when))
+            self._send(replace(message, retries=message.retries + 1), seconds=float(retry.when))
 
     def _work(self, message: Message) -> None:
         self.maybe_die()
-        if message.task == canvas.PREFLIGHT:
-            tasks.preflight.run(message.restore_id)
-        elif message.task == canvas.RESTORE_RESOURCE:
-            tasks.restore_resource.run(message.restore_id, message.index)
-            self.maybe_die()
-            self._part_returned(message)
-        else:
-            tasks.assemble_template.run(message.restore_id)
-            tasks.create_stack.run(message.restore_id)
+        task = _TASKS[message.task]
+        task.push_request(retries=message.retries)
+        try:
+            task.run(*(each for each in (message.restore_id, message.index) if each is not None))
+        finally:
+            task.pop_request()
         # It has ended, but nobody knows.
+        self.maybe_die()
+        if message.task == canvas.RESTORE_RESOURCE:
+            self._part_returned(message)
+        elif message.task == canvas.ASSEMBLE:
+            self.send_create_stack(None, message.restore_id)
         self.maybe_die()
 
     def _part_returned(self, message: Message) -> None:
@@ -192,7 +230,16 @@ class SimulatedCelery:
         chord.called = chord.called or full
         # One that comes too early must do nothing.
         if full or self.goes_wrong():
-            self._send_body(None, message.restore_id)
+            self.send_body(None, message.restore_id)
+
+
+_TASKS = {
+    canvas.PREFLIGHT: tasks.preflight,
+    canvas.RESTORE_RESOURCE: tasks.restore_resource,
+    canvas.ASSEMBLE: tasks.assemble_template,
+    canvas.CREATE_STACK: tasks.create_stack,
+    canvas.DISCARD: tasks.discard,
+}
 
 
 class _NoLeases:

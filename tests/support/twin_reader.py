@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from restore_worker.entries import Event, NewRestore, Node, ResourceProgress, RestoreRecord
+from restore_worker.entries import Built, Event, NewRestore, Node, ResourceProgress, RestoreRecord, StackLog
 from restore_worker.errors import UnknownRestoreError
 from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
 from restore_worker.template import Fragment, Hot
@@ -26,7 +27,7 @@ class Resource:
     worker: str = ""
     token: str | None = None
     # End of the lease or of the wait.
-    until: float = 0.0
+    until: float | None = None
     started: float | None = None
     ended: float | None = None
     # The attempt and the worker that the events tell of.
@@ -43,6 +44,21 @@ class Resource:
 
 
 @dataclass(eq=False)
+class StackNotes:
+    """What is known of a stack. began, asked: in which of the times that the restore came into a state."""
+
+    log: StackLog = field(default_factory=StackLog)
+    built: dict[str, Built] = field(default_factory=dict)
+    began: int | None = None
+    before: str = ""
+    asked: int | None = None
+    told: str | None = None
+
+    def tell(self, **news: Any) -> None:
+        self.log = replace(self.log, **news)
+
+
+@dataclass(eq=False)
 class Restore:
     new: NewRestore
     resources: list[Resource]
@@ -50,12 +66,17 @@ class Restore:
     leaves: list[Resource]
     created: float
     updated: float
+    identity: str
+    findings: str
+    # How often it came into a state: tells its times in one and the same apart.
+    entered: int = 0
     state: RestoreState = RestoreState.PENDING
     reason: str = ""
     epoch: int = 1
     hot: Hot | None = None
     fragments: dict[str, tuple[Node, Fragment]] = field(default_factory=dict)
     made: dict[tuple[int, str], str] = field(default_factory=dict)
+    stack: StackNotes = field(default_factory=StackNotes)
     events: list[Event] = field(default_factory=list)
     looks: int = 0
     expires: float = float("inf")
@@ -85,7 +106,10 @@ class TwinReader:
             checkpoint=new.checkpoint,
             plan=new.plan,
             bank=new.bank,
+            digest=new.digest,
             cloud=new.cloud,
+            identity=restore.identity,
+            wants_stack=new.wants_stack,
             description=new.description,
             state=restore.state,
             reason=restore.reason,
@@ -111,8 +135,7 @@ class TwinReader:
                 each.attempts,
                 each.reason,
                 each.worker,
-                None if each.started is None else time_of(each.started),
-                None if each.ended is None else time_of(each.ended),
+                *(None if when is None else time_of(when) for when in (each.until, each.started, each.ended)),
             )
             for each in (restore.resources if restore else ())
         ]
@@ -123,11 +146,23 @@ class TwinReader:
 
     def findings(self, restore_id: str) -> str:
         restore = self._find(restore_id)
-        return restore.new.findings if restore else "[]"
+        return restore.findings if restore else "[]"
 
     def events(self, restore_id: str, after: str = "0-0", wait: float | None = None) -> list[Event]:  # noqa: ARG002 - nobody writes meanwhile
         restore = self._find(restore_id)
         return restore.events[int(after.split("-", maxsplit=1)[0]) :] if restore else []
+
+    def work(self, restore_id: str) -> Iterator[tuple[ResourceProgress, str]]:
+        restore = self._find(restore_id)
+        works = [each.work for each in restore.resources] if restore else []
+        return zip(self.resources(restore_id), works, strict=True)
+
+    def all_made(self, restore_id: str) -> dict[int, dict[str, str]]:
+        restore = self._find(restore_id)
+        found: dict[int, dict[str, str]] = {}
+        for (index, key), physical_id in restore.made.items() if restore else ():
+            found.setdefault(index, {})[key] = physical_id
+        return found
 
     def made(self, restore_id: str, index: int, key: str) -> str | None:
         restore = self._find(restore_id)

@@ -39,6 +39,8 @@ def test_the_architecture_names_every_task():
         canvas.RESTORE_RESOURCE,
         canvas.ASSEMBLE,
         canvas.CREATE_STACK,
+        canvas.POLL_STACKS,
+        canvas.DISCARD,
         canvas.RECONCILE,
     ):
         assert f"`{task.removeprefix('restore_worker.')}`" in text

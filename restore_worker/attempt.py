@@ -1,0 +1,92 @@
+"""One attempt at one resource: its plugin's restore(), and what that came to."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from restore_worker import worker
+from restore_worker.building import Builder
+from restore_worker.cloud import translated
+from restore_worker.context import RestoreContext
+from restore_worker.entries import Claimed, Outcome
+from restore_worker.errors import OtherCloudError, PluginError, RestoreError, Retriable, StaleLeaseError
+from restore_worker.plugin import StillBuilding
+from restore_worker.registry import installed
+from restore_worker.resource import Resource, ResourceKey
+from restore_worker.states import ResourceState
+from restore_worker.template import Fragment, HeatTemplate
+
+logger = logging.getLogger(__name__)
+
+# A message that waits for its time waits in a worker's memory: not for long.
+LONGEST_COUNTDOWN = 55.0
+_OTHERS_TURN = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The resource is restored, or never will be."""
+
+    state: Outcome
+    reason: str = ""
+    fragments: Mapping[str, Fragment] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The attempt is to be made again. counts: it is one of those that are limited."""
+
+    seconds: float
+    reason: str
+    counts: bool
+
+
+def attempt(claim: Claimed, restore_id: str, token: str) -> End | Pause:
+    """Call the plugin of a claimed resource; StaleLeaseError if another worker has it meanwhile."""
+    most = worker.current_settings().max_attempts
+    try:
+        return End(ResourceState.DONE, fragments=_fragments(claim, restore_id, token))
+    except StaleLeaseError:
+        raise
+    except OtherCloudError as error:
+        # It says nothing of the resource, and the next one to try may be another worker.
+        return Pause(_OTHERS_TURN, str(error), counts=False)
+    except StillBuilding as signal:
+        return Pause(min(signal.after, LONGEST_COUNTDOWN), signal.reason, counts=False)
+    except RestoreError as error:
+        if not isinstance(error, Retriable):
+            return End(ResourceState.FAILED, str(error))
+        if claim.attempts >= most:
+            return End(ResourceState.FAILED, f"given up after {claim.attempts} attempts: {error}")
+        return Pause(delay(claim.attempts), str(error), counts=True)
+    except Exception as error:
+        logger.exception("plugin of %s", claim.node)
+        return End(ResourceState.FAILED, f"its plugin broke: {error!r}")
+
+
+def delay(attempts: int) -> float:
+    """Return seconds until the next attempt: exponential, with jitter."""
+    return min(2.0**attempts, LONGEST_COUNTDOWN) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _fragments(claim: Claimed, restore_id: str, token: str) -> dict[str, Fragment]:
+    node = claim.node
+    plugin = installed().get(node.type)
+    if plugin is None:
+        raise PluginError(f"this worker ({os.uname().nodename}) has no plugin for {node.type}: install it here")
+    builder = Builder(restore_id, node.index, token, claim.cloud, claim.identity) if claim.cloud else None
+    work = plugin.Work.model_validate_json(claim.work)
+    resource = Resource(ResourceKey(node.type, node.id), node.name)
+    bank = worker.bank_of(claim.bank)
+    context = RestoreContext(restore_id, claim.checkpoint, resource, bank, plugin.data(work), builder)
+    template = HeatTemplate(functools.partial(worker.current_ledger().fragment, restore_id))
+    if context.rendering:
+        context.verify_data()
+    with translated(claim.cloud):
+        plugin.restore(resource, work, template, context)
+    return template.fragments

@@ -1,0 +1,102 @@
+"""What exists on the target because of a restore: what the ledger knows of it, joined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from restore_worker.entries import Built
+from restore_worker.template import Fragment, HeatResource, fragment_name
+
+if TYPE_CHECKING:
+    from restore_worker.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """Something on the target because of a restore.
+
+    type: a resource type, such as ``OS::Nova::Server``.
+    title: what a person calls it.
+    original_id: of what it stands for; "" for what stands for nothing (a stack, an attachment, a temporary image).
+    id: on the target.
+    status: as Heat says it; "" for what was built beside the stack.
+    addresses: of servers and floating IPs, once the stack is complete.
+    """
+
+    type: str
+    title: str
+    original_id: str
+    id: str
+    status: str
+    addresses: tuple[str, ...] = ()
+
+
+def belongings(ledger: Ledger, restore_id: str) -> list[Belonging]:
+    """Return what exists because of a restore: the stack, what Heat built, what was built beside it."""
+    fragments = ledger.fragments(restore_id)
+    return [*_of_heat(ledger, restore_id, fragments), *_beside(ledger, restore_id, fragments)]
+
+
+def titles(ledger: Ledger, restore_id: str) -> dict[str, str]:
+    """Return what a person calls the resources of a stack, by their names in the template."""
+    fragments = ledger.fragments(restore_id)
+    return {
+        fragment_name(original_id, each): f"{each.type} {each.title or original_id}"
+        for original_id, each in fragments.items()
+    }
+
+
+def _of_heat(ledger: Ledger, restore_id: str, fragments: Mapping[str, Fragment]) -> Iterator[Belonging]:
+    log = ledger.stacks.get(restore_id)
+    if log.id:
+        yield Belonging("OS::Heat::Stack", f"restore-{restore_id}", "", log.id, log.status)
+    by_name = {fragment_name(original_id, each): (original_id, each) for original_id, each in fragments.items()}
+    for built in ledger.stacks.built(restore_id):
+        if built.physical_id and built.status != "DELETE_COMPLETE":
+            original_id, fragment = by_name.get(built.name, ("", None))
+            yield _built(built, original_id, fragment, log.outputs)
+
+
+def _built(built: Built, original_id: str, fragment: Fragment | None, outputs: Mapping[str, str]) -> Belonging:
+    title = fragment.title if fragment else ""
+    tells = fragment.tells if isinstance(fragment, HeatResource) else ()
+    told = (outputs.get(f"{original_id}.{name}", "null") for name in tells)
+    addresses = tuple(
+        dict.fromkeys(text for each in told for text in _leaves(json.loads(each)) if _is_address(text))
+    )
+    stands_for = original_id if fragment and fragment.output else ""
+    return Belonging(built.type, title, stands_for, built.physical_id, built.status, addresses)
+
+
+def _beside(ledger: Ledger, restore_id: str, fragments: Mapping[str, Fragment]) -> Iterator[Belonging]:
+    made = ledger.all_made(restore_id)
+    if not made:
+        return
+    for progress in ledger.resources(restore_id):
+        for key, physical_id in made.get(progress.node.index, {}).items():
+            node = progress.node
+            fragment = fragments.get(node.id)
+            # An image that a volume is made of has a key, too, but stands for nothing.
+            stands_for = node.id if getattr(fragment, "value", physical_id) == physical_id else ""
+            yield Belonging(node.type, node.name or key, stands_for, physical_id, "")
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Yield the texts in a Heat attribute, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(each)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

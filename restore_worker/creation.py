@@ -1,0 +1,81 @@
+"""The template is handed to Heat: once for each time that a restore comes so far, however often this runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from restore_worker.building import same_cloud
+from restore_worker.cloud import connect, translated
+from restore_worker.entries import RestoreRecord
+from restore_worker.errors import CloudUnavailableError, TemplateError
+from restore_worker.ledger import Ledger
+from restore_worker.stack import Heat, StackResource, stack_name
+from restore_worker.states import RestoreState
+
+# Volumes that are still being made.
+_FILLING = frozenset({"creating", "downloading", "restoring-backup"})
+# The stack is gone, or should be.
+DESTROYED = frozenset({RestoreState.DISCARDING, RestoreState.DESTROYED})
+
+
+def hand_over(ledger: Ledger, record: RestoreRecord, *, minutes: int, rollback: bool) -> None:
+    """Have Heat create the restore's stack, or go on with the one that failed; what comes of it is the poller's.
+
+    minutes, rollback: as of `Heat.create`.
+    An answer that was lost is settled by the stack itself: it is not what it was before.
+    Raises CloudError if Heat refuses, CloudUnavailableError if it does not answer, or is busy with the stack.
+    """
+    same_cloud(record.cloud, record.identity)
+    heat = Heat(record.cloud)
+    name = stack_name(record.id)
+    stack = heat.find(name)
+    if record.state in DESTROYED:
+        # A copy of this task has asked for it at the last moment, and could not tell.
+        if stack is not None:
+            heat.delete(stack.id)
+        return
+    # What is under way now was begun before: this step begins when it has come to rest.
+    at_rest = stack is None or not stack.busy
+    begun = ledger.stacks.begin(record.id, RestoreState.CREATING, stack.mark if stack else "", keep=at_rest)
+    if begun is None or begun.asked:
+        return
+    if stack is None or (stack.mark == begun.before and not stack.complete):
+        hot = ledger.template(record.id)
+        if hot is None:
+            raise TemplateError(f"restore {record.id} has no template to make a stack of")
+        if stack is None:
+            heat.preview(record.id, hot)
+            stack = heat.create(record.id, record.checkpoint, hot, minutes=minutes, rollback=rollback)
+        elif stack.busy:
+            raise CloudUnavailableError(f"Heat is not done yet with what stack {name} did before: {stack.status}")
+        else:
+            _clear(record.cloud, heat.resources(stack.id))
+            heat.update(stack.id, hot, minutes=minutes, rollback=rollback)
+    if not ledger.stacks.asked(record.id, RestoreState.CREATING, stack.id):
+        # Cancelled while Heat was asked, and maybe destroyed since.
+        if ledger.get(record.id).state in {RestoreState.DESTROYING, *DESTROYED}:
+            heat.delete(stack.id)
+        else:
+            heat.cancel(stack.id)
+
+
+def _clear(cloud: str, resources: Iterable[StackResource]) -> None:
+    """Delete volumes that Cinder could not fill, so that Heat makes them anew.
+
+    Heat takes one whose backup could not be restored for whole, since its status is none that Heat knows. Others
+    it would delete only once all of the stack is there: each failure would leave a copy.
+    Raises CloudUnavailableError while Cinder still fills one that Heat does not wait for any more.
+    """
+    from openstack.exceptions import NotFoundException
+
+    cinder = connect(cloud).block_storage
+    for each in resources:
+        if each.type != "OS::Cinder::Volume" or each.status != "CREATE_FAILED" or not each.physical_id:
+            continue
+        with translated(cloud), suppress(NotFoundException):
+            status = cinder.get_volume(each.physical_id).status
+            if status in _FILLING:
+                raise CloudUnavailableError(f"volume {each.physical_id} of cloud {cloud} is still {status}")
+            if status.startswith("error"):
+                cinder.delete_volume(each.physical_id)

@@ -1,0 +1,312 @@
+"""Heat: the stack that a restore has made of its template."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import heatclient.exc as heat
+from heatclient.client import Client
+
+from restore_worker.cloud import connect, translated
+from restore_worker.errors import CloudError, CloudUnavailableError
+from restore_worker.template import HOT_VERSION, Hot
+
+# On all our stacks.
+_TAG = "restore-worker"
+_GONE = "DELETE_COMPLETE"
+
+
+def stack_name(restore_id: str) -> str:
+    """Return the name of a restore's stack."""
+    return f"restore-{restore_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack as Heat shows it.
+
+    status: such as ``CREATE_COMPLETE``.
+    reason: Heat's words for it.
+    updated: ISO time when its last update, else its creation, was begun.
+    """
+
+    id: str
+    name: str
+    status: str
+    reason: str
+    updated: str
+
+    @property
+    def mark(self) -> str:
+        """Text that changes whenever an action was begun or ended."""
+        return f"{self.status} {self.updated}"
+
+    @property
+    def busy(self) -> bool:
+        """Whether an action is going on."""
+        return self.status.endswith("_IN_PROGRESS")
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the template is there."""
+        return self.status.endswith("_COMPLETE") and not self.deleted and not self.failed
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last action failed, rolled back or not."""
+        return self.status.endswith("_FAILED") or self.status == "ROLLBACK_COMPLETE"
+
+    @property
+    def deleted(self) -> bool:
+        """Whether it is deleted or being deleted."""
+        return self.status.startswith("DELETE_")
+
+
+@dataclass(frozen=True, slots=True)
+class StackResource:
+    """A resource of a stack; physical_id: "" while it has none."""
+
+    name: str
+    type: str
+    status: str
+    reason: str
+    physical_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackEvent:
+    """Something that happened to a resource, or to the stack under its own name; time: ISO."""
+
+    id: str
+    time: str
+    resource: str
+    status: str
+    reason: str
+    physical_id: str
+
+
+class Heat:
+    """Heat of one cloud.
+
+    All calls raise CloudError if Heat refuses, CloudUnavailableError if the same call may succeed later; after
+    the latter a change may have been made nevertheless: `find` tells.
+    """
+
+    def __init__(self, cloud: str) -> None:
+        """Take the cloud of that name in clouds.yaml; CloudError if there is none."""
+        connection = connect(cloud)
+        self._cloud = cloud
+        self._client = Client(
+            "1",
+            session=connection.session,
+            region_name=connection.config.get_region_name("orchestration"),
+            interface=connection.config.get_interface("orchestration"),
+            endpoint_override=connection.config.get_endpoint("orchestration"),
+        )
+
+    def find(self, name_or_id: str) -> Stack | None:
+        """Return a stack, None if there is none; a deleted one is found by id alone."""
+        with translated(self._cloud, f"looking for the stack {name_or_id}"):
+            try:
+                found = _stack(self._client.stacks.get(name_or_id, resolve_outputs=False))
+            except heat.HTTPNotFound:
+                return None
+        # For a moment, one that is just deleted still has its name.
+        return None if found.status == _GONE and found.name == name_or_id else found
+
+    def ours(self) -> dict[str, Stack]:
+        """Return by name all stacks of the project that restores have made and that are not deleted; one call."""
+        with translated(self._cloud, "listing the stacks of restores"):
+            stacks = map(_stack, self._client.stacks.list(tags=_TAG))
+            return {found.name: found for found in stacks if found.status != _GONE}
+
+    def try_room(self, resources: int, size: int) -> None:
+        """Return if Heat has room for one more stack, and takes a template so large; changes nothing.
+
+        size: characters of `Hot.text`.
+        """
+        with translated(self._cloud, "trying how large a stack may be"):
+            try:
+                self._client.stacks.preview(stack_name=stack_name("room"), template=_stand_in(resources, size))
+            except heat.HTTPBadRequest as error:
+                match error.error["error"]:
+                    # As far as Heat got: it counts before it looks for parameters.
+                    case {"type": "UserParameterMissing"}:
+                        return
+                    case {"type": "RequestLimitExceeded", "message": words}:
+                        raise CloudError(
+                            f"Heat of cloud {self._cloud} takes no stack of {resources} resources and {size}"
+                            f" characters: {words.rstrip('.')}; restore less at a time, or have the limit raised"
+                        ) from error
+                raise
+
+    def preview(self, restore_id: str, hot: Hot) -> None:
+        """Have Heat check the template against the cloud; a stack that is there already is left to `create`."""
+        name = stack_name(restore_id)
+        with translated(self._cloud, f"checking the stack {name}"):
+            try:
+                self._client.stacks.preview(stack_name=name, **_template(hot))
+            except heat.HTTPConflict:
+                return
+
+    def create(self, restore_id: str, checkpoint_id: str, hot: Hot, *, minutes: int, rollback: bool) -> Stack:
+        """Begin to create the stack of a restore and return it; if it is there already, return it as it is.
+
+        minutes: after which Heat gives up.
+        rollback: whether Heat deletes what it made if it fails.
+        """
+        name = stack_name(restore_id)
+        mark, *others = _tags(restore_id, checkpoint_id)
+        with translated(self._cloud, f"creating the stack {name}"):
+            try:
+                self._client.stacks.create(
+                    stack_name=name,
+                    tags=",".join([mark, *others]),
+                    timeout_mins=minutes,
+                    disable_rollback=not rollback,
+                    **_template(hot),
+                )
+            except heat.HTTPConflict:
+                self._require_mark(name, mark)
+            return _stack(self._client.stacks.get(name, resolve_outputs=False))
+
+    def update(self, stack_id: str, hot: Hot, *, minutes: int, rollback: bool) -> None:
+        """Begin to make the stack as the template says; what is whole stays, and so do tags.
+
+        minutes, rollback: as in `create`.
+        """
+        self._patch(stack_id, timeout_mins=minutes, disable_rollback=not rollback, **_template(hot))
+
+    def retain(self, stack_id: str) -> None:
+        """Begin to mark everything in the stack to stay where it is when the stack is deleted."""
+        template = self._read_template(stack_id)
+        for resource in template["resources"].values():
+            resource["deletion_policy"] = "retain"
+        self._patch(stack_id, template=template)
+
+    def retains(self, stack_id: str) -> bool:
+        """Say whether everything in the stack is marked to stay."""
+        resources = self._read_template(stack_id)["resources"].values()
+        return all(resource.get("deletion_policy") == "retain" for resource in resources)
+
+    def cancel(self, stack_id: str) -> None:
+        """Have Heat begin nothing more of a creation or update, if one is going on; what was made stays."""
+        with translated(self._cloud, f"cancelling the stack {stack_id}"):
+            try:
+                self._client.actions.cancel_without_rollback(stack_id)
+            except heat.HTTPNotFound:
+                return
+            except heat.HTTPBadRequest as error:
+                # So it says when neither is going on.
+                if error.error["error"].get("type") != "NotSupported":
+                    raise
+
+    def delete(self, stack_id: str) -> None:
+        """Begin to delete the stack and what it made, unless that is marked to stay; one that is gone is fine."""
+        with translated(self._cloud, f"deleting the stack {stack_id}"):
+            try:
+                self._client.stacks.delete(stack_id)
+            except heat.HTTPNotFound:
+                return
+
+    def resources(self, stack_id: str) -> list[StackResource]:
+        """Return all resources of the stack; a deleted one has none."""
+        with translated(self._cloud, f"listing the resources of the stack {stack_id}"):
+            return [
+                StackResource(
+                    name=each.resource_name,
+                    type=each.resource_type,
+                    status=each.resource_status,
+                    reason=each.resource_status_reason or "",
+                    physical_id=each.physical_resource_id or "",
+                )
+                for each in self._client.resources.list(stack_id)
+            ]
+
+    def events(self, stack_id: str, after: str = "") -> list[StackEvent]:
+        """Return what happened to the stack, oldest first.
+
+        after: id of the last event that is known; if Heat has purged it, all that it still has are returned.
+        """
+        with translated(self._cloud, f"reading the events of the stack {stack_id}"):
+            return [
+                StackEvent(
+                    id=each.id,
+                    time=each.event_time,
+                    resource=each.resource_name,
+                    status=each.resource_status,
+                    reason=each.resource_status_reason or "",
+                    physical_id=each.physical_resource_id or "",
+                )
+                for each in self._client.events.list(stack_id, marker=after, sort_dir="asc")
+            ]
+
+    def outputs(self, stack_id: str) -> dict[str, str]:
+        """Return the values of the stack's outputs by name, each as JSON."""
+        with translated(self._cloud, f"reading the outputs of the stack {stack_id}"):
+            outputs = self._client.stacks.get(stack_id).outputs
+        return {each["output_key"]: json.dumps(each["output_value"]) for each in outputs}
+
+    def _require_mark(self, name: str, mark: str) -> None:
+        """Return if the stack of that name has the tag; CloudUnavailableError if it is just being deleted."""
+        try:
+            there = self._client.stacks.get(name, resolve_outputs=False)
+        except heat.HTTPNotFound:
+            there = None
+        if there is None or _stack(there).deleted:
+            raise CloudUnavailableError(f"cloud {self._cloud}: stack {name} is being deleted")
+        if mark not in (there.tags or ()):
+            raise CloudError(
+                f"cloud {self._cloud} has a stack {name} that is not of this restore: rename or delete it"
+            )
+
+    def _read_template(self, stack_id: str) -> Any:
+        with translated(self._cloud, f"reading the template of the stack {stack_id}"):
+            return self._client.stacks.template(stack_id)
+
+    def _patch(self, stack_id: str, **changes: Any) -> None:
+        """Update the stack; what is not named stays as it is."""
+        with translated(self._cloud, f"updating the stack {stack_id}"):
+            try:
+                self._client.stacks.update(stack_id, existing=True, **changes)
+            except heat.HTTPConflict as error:
+                raise CloudUnavailableError(f"cloud {self._cloud}: the stack {stack_id} is busy") from error
+
+
+def _stack(found: Any) -> Stack:
+    """Return what heatclient found."""
+    return Stack(
+        id=found.id,
+        name=found.stack_name,
+        status=found.stack_status,
+        reason=found.stack_status_reason or "",
+        updated=found.updated_time or found.creation_time,
+    )
+
+
+def _template(hot: Hot) -> dict[str, Any]:
+    """Return the fields of a request that say what to make."""
+    return {"template": hot.text, "parameters": dict(hot.values)}
+
+
+def _tags(restore_id: str, checkpoint_id: str) -> list[str]:
+    """Return the tags of a restore's stack; Heat takes no comma in them, and 80 characters."""
+    checkpoint = re.sub(r"[^A-Za-z0-9_.:-]", "_", checkpoint_id)
+    return [f"restore:{restore_id}", f"checkpoint:{checkpoint}"[:80], _TAG]
+
+
+def _stand_in(resources: int, size: int) -> str:
+    """Return a template of so many resources and characters.
+
+    It has a parameter that nobody gives: Heat looks for that right after it has looked at these numbers, and need
+    not work out how the resources depend on each other, which takes it 20 s for 3,000.
+    """
+    template = {
+        "heat_template_version": HOT_VERSION,
+        "parameters": {"absent": {"type": "string"}},
+        "resources": {f"r{number}": {"type": "OS::Heat::None"} for number in range(resources)},
+    }
+    return json.dumps(template).ljust(size)

@@ -1,0 +1,141 @@
+"""What the ledger knows of restores' stacks; the key map is in `restore_worker.ledger`."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, cast
+
+import redis
+from redis.exceptions import RedisError
+
+from restore_worker.entries import Built, StackLog
+from restore_worker.ledger_reader import FOLLOWED, keys_of, translated
+from restore_worker.states import RestoreState
+
+# One poller is enough; one that died is replaced after so many seconds.
+_POLLING = "restores:polling"
+_POLLING_SECONDS = 60.0
+
+
+class Begun(NamedTuple):
+    """How far a step of a stack is.
+
+    before: what the stack was like before the step, "" if there was none.
+    asked: whether Heat was asked to do it.
+    """
+
+    before: str
+    asked: bool
+
+
+class StackChange(NamedTuple):
+    """Something that happened to a stack, or to one of its resources."""
+
+    name: str
+    status: str
+    reason: str
+
+
+class StackLedger:
+    """The stacks of all restores of one Redis.
+
+    What is written belongs to a state of the restore: once that has another, nothing is written.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        source = importlib.resources.files("restore_worker").joinpath("stack_ledger.lua").read_text()
+        self._script = client.register_script(source)
+
+    def get(self, restore_id: str) -> StackLog:
+        """Return what is known of a restore's stack."""
+        names = ("id", "status", "reason", "seen", "outputs")
+        with translated():
+            values = cast("list[str | None]", self._client.hmget(keys_of(restore_id)["stack"], names))
+        stack_id, status, reason, seen, outputs = (value or "" for value in values)
+        return StackLog(stack_id, status, reason, seen, json.loads(outputs or "{}"))
+
+    def built(self, restore_id: str) -> list[Built]:
+        """Return the resources of a restore's stack, by name."""
+        with translated():
+            found = cast("dict[str, str]", self._client.hgetall(keys_of(restore_id)["built"]))
+        return [Built(name, *json.loads(text)) for name, text in sorted(found.items())]
+
+    def followed(self) -> list[str]:
+        """Return the ids of the restores whose stack Heat works on."""
+        with translated():
+            return sorted(cast("set[str]", self._client.smembers(FOLLOWED)))
+
+    @contextmanager
+    def polling(self) -> Iterator[bool]:
+        """Hold the lock of the one who polls; False if somebody else has it."""
+        with translated():
+            lock = self._client.lock(_POLLING, timeout=_POLLING_SECONDS, blocking=False)
+            held = lock.acquire()
+        try:
+            yield held
+        finally:
+            # One that took too long has lost it already.
+            with suppress(RedisError):
+                if held:
+                    lock.release()
+
+    def begin(self, restore_id: str, state: RestoreState, mark: str, *, keep: bool) -> Begun | None:
+        """Begin a state's step, or return how far it is; None if the restore has another state by now.
+
+        mark: what the stack is like now, "" if there is none.
+        keep: whether the step begins with that, if it has not begun yet.
+        """
+        answer = self._run(restore_id, "begin", state, mark, int(keep))
+        return None if answer is None else Begun(answer[0], bool(answer[1]))
+
+    def asked(self, restore_id: str, state: RestoreState, stack_id: str) -> bool:
+        """Note that Heat was asked to do what belongs to the state."""
+        return bool(self._run(restore_id, "asked", state, stack_id))
+
+    def observe(
+        self,
+        restore_id: str,
+        state: RestoreState,
+        log: StackLog,
+        changes: Iterable[StackChange],
+        built: Iterable[Built],
+        *,
+        seen_before: str,
+    ) -> bool:
+        """Note what the stack is like now; False, and nothing noted, if somebody else has seen more.
+
+        log: with the id, the status, its reason and the last event seen.
+        changes: since ``seen_before``, oldest first.
+        built: resources that are as they were not before.
+        """
+        news = {"built": {each.name: json.dumps(each[1:]) for each in built}, "events": list(changes)}
+        status = (seen_before, log.seen, log.status, log.reason)
+        return bool(self._run(restore_id, "observe", state, log.id, *status, json.dumps(news)))
+
+    def finish(self, restore_id: str, state: RestoreState, outputs: Mapping[str, str]) -> None:
+        """Note the outputs of a complete stack."""
+        self._run(restore_id, "finish", state, json.dumps(dict(outputs)))
+
+    def tell(self, restore_id: str, state: RestoreState, reason: str) -> None:
+        """Note what the step waits for, as news unless it has been told."""
+        self._run(restore_id, "tell", state, reason)
+
+    def gone(self, restore_id: str, state: RestoreState, *, keep: bool) -> None:
+        """Note that the stack is gone; keep: what it built is not."""
+        self._run(restore_id, "gone", state, int(keep))
+
+    def unfollow(self, restore_id: str, state: RestoreState | None) -> None:
+        """Note that nobody needs to look at the stack any more; state: None if the restore has expired."""
+        self._run(restore_id, "unfollow", state)
+
+    def _run(self, restore_id: str, verb: str, state: RestoreState | None, *arguments: str | int) -> Any:
+        keys = keys_of(restore_id)
+        with translated():
+            return self._script(
+                keys=[*(keys[name] for name in ("record", "stack", "built", "events")), FOLLOWED],
+                args=[verb, state.value if state else "", restore_id, *arguments],
+            )

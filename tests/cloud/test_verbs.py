@@ -1,0 +1,223 @@
+"""What a user does to a restore on a real cloud: submit and show it, cancel and resume it, destroy it, forget its stack."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from restore_worker import restore
+from restore_worker.errors import RestoreError
+from restore_worker.states import RestoreState
+from tests.cloud import removal
+from tests.cloud.restoring import SECONDS, Restoring, hear, reach, see
+from tests.cloud.small import Small
+from tests.support.processes import wait_until
+
+
+@pytest.fixture
+def working(worker):
+    """Have a worker at work, and beat."""
+    worker(options=["--beat"])
+
+
+def complete(restoring: Restoring, **choices) -> restore.Restore:
+    submitted = restoring.submit(restoring.small(), **choices)
+    reach(submitted, RestoreState.COMPLETE)
+    return submitted
+
+
+def request(restoring: Restoring, application: Small, **parameters: str) -> list[str]:
+    """Return what to submit, as a command line has it."""
+    network = {"networks": "new", **parameters}
+    given = [f"--parameter=OS::Neutron::Network.{name}={value}" for name, value in network.items()]
+    return [application.checkpoint.id, f"--bank={restoring.bank(application)}", "--cloud=demo", *given]
+
+
+def nothing_is_left(restoring: Restoring, submitted: restore.Restore) -> bool:
+    left = [each for each in restoring.volumes(submitted) if each.status != "deleting"]
+    return not (submitted.belongings or restoring.stack(submitted) or restoring.images(submitted) or left)
+
+
+# Submit and show
+
+
+def test_after_success_new_ids_and_addresses_are_told(working, restoring, demo, cli):
+    public = demo.network.find_network("public").id
+    application = restoring.small(floating_ips=["203.0.113.7"])
+    done = cli("submit", *request(restoring, application, public_network_id=public), "--wait", seconds=SECONDS)
+    submitted = restoring.known(done.stdout.strip())
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(cli("show", submitted.id, "-f", "json").stdout)
+    assert shown["state"] == "complete"
+    assert shown["stack"]["status"] == "CREATE_COMPLETE"
+    new = {each["original_id"]: each for each in shown["belongings"] if each["original_id"]}
+    assert new.keys() >= {application.image, application.volume, application.network, application.server}
+
+    server = demo.compute.get_server(new[application.server]["id"])
+    assert server.status == "ACTIVE"
+    (port,) = demo.network.ports(device_id=server.id)
+    (floating,) = demo.network.ips(port_id=port.id)
+    fixed = [each["ip_address"] for each in port.fixed_ips]
+    assert new[application.server]["addresses"] == [*fixed, floating.floating_ip_address]
+    (volume,) = restoring.volumes(submitted)
+    assert volume.id == new[application.volume]["id"]
+    (image,) = (each for each in restoring.images(submitted) if each.id == new[application.image]["id"])
+    assert image.status == "active"
+    (told,) = (each for each in shown["belongings"] if each["type"] == "OS::Neutron::FloatingIP")
+    assert (told["id"], told["addresses"]) == (floating.id, [floating.floating_ip_address])
+
+    lines = done.stderr.splitlines()
+    for each in shown["belongings"]:
+        (line,) = (line for line in lines if line.startswith(f"{each['type']} ") and f" {each['id']}" in line)
+        assert all(text in line for text in (each["title"], each["original_id"], *each["addresses"]))
+
+
+def test_without_a_stack_what_heat_cannot_build_is_there_for_the_template(working, restoring, tmp_path, cli):
+    template = tmp_path / "app.yaml"
+    options = ("--no-stack", "--wait", f"--export={template}")
+    application = restoring.small()
+    done = cli("submit", *request(restoring, application), *options, seconds=SECONDS)
+    submitted = restoring.known(done.stdout.strip())
+    assert done.returncode == 0, done.stderr
+    assert restoring.stack(submitted) is None
+    values = yaml.safe_load(template.with_suffix(".env.yaml").read_text())["parameters"]
+    assert values.keys() == yaml.safe_load(template.read_text())["parameters"].keys()
+    (volume,) = restoring.volumes(submitted)
+    (image,) = restoring.images(submitted)
+    assert (image.status, volume.status) == ("active", "available")
+    assert values[f"p_image_{application.image}"] == image.id
+    assert values[f"p_volume_{application.volume}"] == volume.id
+
+    with pytest.raises(RestoreError, match="has no stack: there is nothing to forget"):
+        submitted.forget()
+    submitted.destroy()
+    reach(submitted, RestoreState.DESTROYED)
+    assert nothing_is_left(restoring, submitted)
+
+
+# Cancel, in every state. Assembling takes some milliseconds, too few to hit: what cancel does then is shown with the
+# ledger, where every state is reached at will.
+
+
+def test_what_nobody_has_taken_up_is_cancelled_and_destroyed(restoring, worker):
+    submitted = restoring.submit(restoring.small())
+    submitted.cancel()
+    worker(options=["--beat"])
+    submitted.destroy()
+    reach(submitted, RestoreState.DESTROYED)
+    assert nothing_is_left(restoring, submitted)
+
+
+def test_cancel_while_a_volume_is_built(working, restoring, cloud, cli):
+    submitted = restoring.submit(restoring.small())
+    with cloud.frozen("cinder-volume"):
+        hear(submitted, "is creating")
+        with pytest.raises(RestoreError, match="is restoring: cancel it before it is destroyed"):
+            submitted.destroy()
+        cancelled = cli("cancel", submitted.id)
+        assert cancelled.returncode == 0
+        (volume,) = restoring.volumes(submitted)
+        assert volume.id in cancelled.stdout
+        reach(submitted, RestoreState.CANCELLED)
+    assert {volume.id} < {each.id for each in submitted.belongings}
+    submitted.resume()
+    reach(submitted, RestoreState.COMPLETE)
+    assert [each.id for each in restoring.volumes(submitted)] == [volume.id]
+
+
+@pytest.fixture
+def stopped(working, restoring, cloud):
+    """Give a restore that was cancelled while Heat built its server."""
+    submitted = restoring.submit(restoring.small())
+    with cloud.frozen("nova-compute"):
+        see(submitted, lambda: "OS::Nova::Server" in {each.type for each in submitted.belongings}, "a server")
+        submitted.cancel()
+        wait_until(lambda: restoring.stack(submitted).status == "CREATE_FAILED", "that Heat stops", SECONDS)
+    assert submitted.status.state is RestoreState.CANCELLED
+    return submitted
+
+
+def test_cancel_while_heat_builds_and_resume(stopped, restoring, cli):
+    wait_until(lambda: stopped.stack.status == "CREATE_FAILED", "that it is known how Heat ended", SECONDS)
+    shown = json.loads(cli("show", stopped.id, "-f", "json").stdout)
+    stack = restoring.stack(stopped)
+    assert (shown["state"], shown["stack"]["id"]) == ("cancelled", stack.id)
+    before = {each["id"]: each for each in shown["belongings"]}
+    assert {each["type"] for each in before.values()} > {"OS::Nova::Server", "OS::Neutron::Net", "OS::Glance::Image"}
+    stopped.resume()
+    reach(stopped, RestoreState.COMPLETE)
+    assert stopped.stack.id == restoring.stack(stopped).id == stack.id
+    whole = {each for each in before if before[each]["status"] == "CREATE_COMPLETE"}
+    assert whole <= {each.id for each in stopped.belongings}
+
+
+def test_what_was_cancelled_is_destroyed(stopped, restoring):
+    stopped.destroy()
+    reach(stopped, RestoreState.DESTROYED)
+    assert nothing_is_left(restoring, stopped)
+
+
+# Destroy
+
+
+def test_destroy_deletes_all_that_a_restore_made_and_asks_before(working, restoring, cli):
+    submitted = complete(restoring)
+    ids = {each.id for each in submitted.belongings}
+    assert {each.type for each in submitted.belongings} > {"OS::Heat::Stack", "OS::Nova::Server", "OS::Glance::Image"}
+    refused = cli("destroy", submitted.id)
+    assert (refused.returncode, refused.stderr) == (1, "there is nobody to ask: give --yes to delete all of this\n")
+    assert all(each in refused.stdout for each in ids)
+    assert submitted.status.state is RestoreState.COMPLETE
+
+    destroyed = cli("destroy", submitted.id, "--yes", "--wait", seconds=SECONDS)
+    assert destroyed.returncode == 0, destroyed.stderr
+    assert destroyed.stdout == refused.stdout
+    assert "DELETE_COMPLETE OS::Nova::Server" in destroyed.stderr
+    assert destroyed.stderr.endswith(" destroyed\n")
+    assert nothing_is_left(restoring, submitted)
+    again = cli("destroy", submitted.id, "--yes")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == f"restore {submitted.id} is destroyed: all that it made is deleted already\n"
+
+
+def test_a_stack_that_somebody_else_deletes_ends_the_restore_and_the_rest_is_destroyed(working, restoring, demo, cloud):
+    submitted = restoring.submit(restoring.small())
+    with cloud.frozen("nova-compute"):
+        see(submitted, lambda: submitted.stack.id, "the stack")
+        demo.orchestration.delete_stack(submitted.stack.id)
+    wait_until(lambda: submitted.status.state is RestoreState.FAILED, "the end", SECONDS)
+    assert submitted.status.reason == f"stack restore-{submitted.id} was deleted by somebody else"
+    assert restoring.images(submitted)
+    submitted.destroy()
+    reach(submitted, RestoreState.DESTROYED)
+    assert nothing_is_left(restoring, submitted)
+
+
+# Forget
+
+
+def test_forget_leaves_the_application_without_its_stack(working, restoring, demo, cli):
+    application = restoring.small()
+    submitted = restoring.submit(application)
+    reach(submitted, RestoreState.COMPLETE)
+    before = {each.original_id: each.id for each in submitted.belongings if each.original_id}
+    name = application.checkpoint.plan_name
+    try:
+        done = cli("forget", submitted.id, "--wait", seconds=SECONDS)
+        assert done.returncode == 0, done.stderr
+        assert submitted.status.state is RestoreState.FORGOTTEN
+        assert restoring.stack(submitted) is None
+        server = demo.compute.get_server(before[application.server])
+        assert server.status == "ACTIVE"
+        volume = demo.block_storage.get_volume(before[application.volume])
+        assert [each["server_id"] for each in volume.attachments] == [server.id]
+        assert demo.network.get_network(before[application.network]).name == f"{name}-net"
+        assert {each.original_id: each.id for each in submitted.belongings if each.original_id} == before
+        refused = cli("destroy", submitted.id, "--yes")
+        assert refused.returncode == 1
+        assert f"restore {submitted.id} is forgotten: " in refused.stderr
+    finally:
+        restoring.clean()
+        removal.remove(demo, name)

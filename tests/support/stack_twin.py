@@ -1,0 +1,111 @@
+"""What the ledger in memory knows of restores' stacks: what ``stack_ledger.lua`` must do, in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from restore_worker.entries import Built, StackLog
+from restore_worker.stack_ledger import Begun, StackChange
+from restore_worker.states import RestoreState
+from tests.support.twin_reader import Restore
+
+
+class StackTwin:
+    """The same doors as `restore_worker.stack_ledger.StackLedger`.
+
+    find: gives a restore by its id.
+    note: writes an event of a restore.
+    """
+
+    def __init__(self, find: Callable[[str], Restore | None], note: Callable[..., None]) -> None:
+        # Of the restores that are followed.
+        self.ids: set[str] = set()
+        self._find = find
+        self._note = note
+        self._polling = False
+
+    def get(self, restore_id: str) -> StackLog:
+        restore = self._find(restore_id)
+        return restore.stack.log if restore else StackLog()
+
+    def built(self, restore_id: str) -> list[Built]:
+        restore = self._find(restore_id)
+        return sorted(restore.stack.built.values()) if restore else []
+
+    def followed(self) -> list[str]:
+        return sorted(self.ids)
+
+    @contextmanager
+    def polling(self) -> Iterator[bool]:
+        held, self._polling = not self._polling, True
+        try:
+            yield held
+        finally:
+            # Also of one that dies: the time until its lock ends is nothing here.
+            self._polling = self._polling and not held
+
+    def begin(self, restore_id: str, state: RestoreState, mark: str, *, keep: bool) -> Begun | None:
+        restore = self._in(restore_id, state)
+        if restore is None:
+            return None
+        stack = restore.stack
+        if stack.began != restore.entered:
+            if not keep:
+                return Begun(mark, asked=False)
+            stack.began, stack.before = restore.entered, mark
+        return Begun(stack.before, asked=stack.asked == restore.entered)
+
+    def asked(self, restore_id: str, state: RestoreState, stack_id: str) -> bool:
+        restore = self._in(restore_id, state)
+        if restore is not None:
+            restore.stack.asked = restore.entered
+            restore.stack.tell(id=stack_id)
+        return restore is not None
+
+    def observe(
+        self,
+        restore_id: str,
+        state: RestoreState,
+        log: StackLog,
+        changes: Iterable[StackChange],
+        built: Iterable[Built],
+        *,
+        seen_before: str,
+    ) -> bool:
+        restore = self._in(restore_id, state)
+        if restore is None or restore.stack.log.seen != seen_before:
+            return False
+        restore.stack.told = None
+        restore.stack.tell(id=log.id, status=log.status, reason=log.reason, seen=log.seen)
+        restore.stack.built |= {each.name: each for each in built}
+        for change in changes:
+            self._note(restore, "stack", None, **change._asdict())
+        return True
+
+    def finish(self, restore_id: str, state: RestoreState, outputs: Mapping[str, str]) -> None:
+        restore = self._in(restore_id, state)
+        if restore is not None:
+            restore.stack.tell(outputs=dict(outputs))
+
+    def tell(self, restore_id: str, state: RestoreState, reason: str) -> None:
+        restore = self._in(restore_id, state)
+        if restore is not None and restore.stack.told != reason:
+            restore.stack.told = reason
+            self._note(restore, "waiting", None, reason=reason)
+
+    def gone(self, restore_id: str, state: RestoreState, *, keep: bool) -> None:
+        restore = self._in(restore_id, state)
+        if restore is not None:
+            restore.stack.log = StackLog(status="DELETE_COMPLETE")
+            if not keep:
+                restore.stack.built.clear()
+
+    def unfollow(self, restore_id: str, state: RestoreState | None) -> None:
+        restore = self._find(restore_id)
+        if (restore.state if restore else None) is state:
+            self.ids.discard(restore_id)
+
+    def _in(self, restore_id: str, state: RestoreState) -> Restore | None:
+        restore = self._find(restore_id)
+        return restore if restore is not None and restore.state is state else None

@@ -1,0 +1,160 @@
+"""Stacks are made once, mended, stopped, destroyed and let go, whatever Celery and Heat do: simulated, in this process."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from restore_worker.states import RestoreState, may_follow
+from tests.support.walks import SEEDS, TROUBLES, Walk, graphs, walk
+
+pytestmark = pytest.mark.usefixtures("configured")
+
+GRAPHS = graphs(most=20)
+STEPS = st.integers(1, 150)
+FAILING = st.sets(st.sampled_from(["CREATE", "UPDATE", "DELETE"]))
+
+
+def volumes_of(one: Walk) -> dict[str, str]:
+    return {f"id-{index}": f"volume of id-{index}" for index in range(1, len(one.children), 2)}
+
+
+def mend(one: Walk) -> None:
+    """Let fewer things go wrong, until nothing does."""
+    one.celery.heat.failing.clear()
+    one.celery.trouble = one.celery.trouble / 4 if one.celery.trouble > 0.01 else 0.0
+
+
+def complete(one: Walk) -> None:
+    """Run a restore that was submitted, and resume it until it is complete."""
+    ended = one.run()
+    for _ in range(5):
+        if ended is RestoreState.COMPLETE:
+            break
+        assert ended is RestoreState.CANCELLED or one.celery.ledger.get("restore-1").reason
+        mend(one)
+        one.resume()
+        ended = one.run()
+    assert ended is RestoreState.COMPLETE
+
+
+@settings(max_examples=400)
+@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING)
+def test_a_stack_is_made_once_and_gone_on_with(children, seed, trouble, failing) -> None:
+    one = walk(children, seed, trouble, set(), "target")
+    heat = one.celery.heat
+    heat.failing |= failing
+    with one.celery.in_place():
+        one.submit()
+        complete(one)
+        one.check()
+        (stack,) = heat.live
+        assert stack.status == "COMPLETE"
+        assert heat.servers == {stack.server}
+    assert heat.asked["CREATE"] == 1
+    assert one.celery.volumes == volumes_of(one)
+    log = one.celery.ledger.stacks.get("restore-1")
+    assert (log.id, log.status) == (stack.id, stack.seen().status)
+    assert log.outputs == {"server": f'"{stack.server}"'}
+    # What Heat told was noted once, and all of it.
+    told = [dict(each.details) for each in one.celery.ledger.events("restore-1") if each.name == "stack"]
+    assert told == [{"name": each.resource, "status": each.status, "reason": each.reason} for each in stack.events]
+
+
+def test_each_resumption_of_a_failed_stack_is_one_update() -> None:
+    one = walk([[], [0]], 1, 0.0, set(), "target")
+    heat = one.celery.heat
+    with one.celery.in_place():
+        heat.failing |= {"CREATE", "UPDATE"}
+        one.submit()
+        for updates in (0, 1, 2):
+            assert one.run() is RestoreState.FAILED
+            assert heat.asked == Counter(CREATE=1, UPDATE=updates)
+            assert "as Heat says" in one.celery.ledger.get("restore-1").reason
+            one.resume()
+        heat.failing.clear()
+        assert one.run() is RestoreState.COMPLETE
+    assert heat.asked == Counter(CREATE=1, UPDATE=3)
+    assert len(heat.servers) == 1
+
+
+@settings(max_examples=400)
+@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS)
+def test_what_was_cancelled_in_any_state_goes_on(children, seed, trouble, failing, step) -> None:
+    one = walk(children, seed, trouble, set(), "target")
+    one.celery.interrupted_at, one.celery.interrupt = step, one.cancel
+    one.celery.heat.failing |= failing
+    with one.celery.in_place():
+        one.submit()
+        # Not until no message is left: those meet the next epoch.
+        one.run(drain=False)
+        complete(one)
+        one.check()
+        assert [each.status for each in one.celery.heat.live] == ["COMPLETE"]
+    assert one.celery.heat.asked["CREATE"] == 1
+    assert one.celery.volumes == volumes_of(one)
+
+
+@settings(max_examples=400)
+@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS, at_once=st.booleans())
+def test_what_was_destroyed_leaves_nothing(children, seed, trouble, failing, step, at_once) -> None:
+    one = walk(children, seed, trouble, set(), "target")
+
+    def stop() -> None:
+        one.cancel()
+        if at_once and may_follow(one.state, RestoreState.DESTROYING):
+            one.celery.ledger.move("restore-1", one.state, RestoreState.DESTROYING)
+
+    one.celery.interrupted_at, one.celery.interrupt = step, stop
+    one.celery.heat.failing |= failing
+    with one.celery.in_place():
+        one.submit()
+        ended = one.run()
+        while ended is not RestoreState.DESTROYED:
+            ended = one.ask(RestoreState.DESTROYING)
+            mend(one)
+        assert one.celery.heat.live == []
+    assert one.celery.heat.servers == set()
+    assert one.celery.volumes == {}
+    assert one.celery.ledger.stacks.built("restore-1") == []
+
+
+@settings(max_examples=300)
+@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING)
+def test_what_was_let_go_stays_but_for_its_stack(children, seed, trouble, failing) -> None:
+    one = walk(children, seed, trouble, set(), "target")
+    heat = one.celery.heat
+    with one.celery.in_place():
+        one.submit()
+        complete(one)
+        servers, ended = set(heat.servers), RestoreState.COMPLETE
+        heat.failing |= failing
+        while ended is not RestoreState.FORGOTTEN:
+            ended = one.ask(RestoreState.FORGETTING)
+            assert ended is RestoreState.FORGOTTEN or one.celery.ledger.get("restore-1").reason
+            mend(one)
+        assert heat.live == []
+    assert heat.servers == servers
+    assert one.celery.volumes == volumes_of(one)
+    assert {each.physical_id for each in one.celery.ledger.stacks.built("restore-1")} == servers
+
+
+def test_a_stack_that_leaves_all_where_it_is_is_not_taken_for_one_that_can_be_destroyed() -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    heat = one.celery.heat
+    with one.celery.in_place():
+        one.submit()
+        complete(one)
+        heat.failing.add("UPDATE")
+        assert one.ask(RestoreState.FORGETTING) is RestoreState.COMPLETE
+        assert one.ask(RestoreState.DESTROYING) is RestoreState.FAILED
+        assert "forget it" in one.celery.ledger.get("restore-1").reason
+        assert len(heat.live) == 1
+        heat.failing.clear()
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+        assert one.ask(RestoreState.DESTROYING) is RestoreState.DESTROYED
+    assert heat.servers == set()
