@@ -48,7 +48,6 @@ class Pause:
 
 def attempt(claim: Claimed, restore_id: str, token: str) -> End | Pause:
     """Call the plugin of a claimed resource; StaleLeaseError if another worker has it meanwhile."""
-    most = worker.current_settings().max_attempts
     try:
         return End(ResourceState.DONE, fragments=_fragments(claim, restore_id, token))
     except StaleLeaseError:
@@ -59,14 +58,18 @@ def attempt(claim: Claimed, restore_id: str, token: str) -> End | Pause:
     except StillBuilding as signal:
         return Pause(min(signal.after, LONGEST_COUNTDOWN), signal.reason, counts=False)
     except RestoreError as error:
-        if not isinstance(error, Retriable):
-            return End(ResourceState.FAILED, str(error))
-        if claim.attempts >= most:
-            return End(ResourceState.FAILED, f"given up after {claim.attempts} attempts: {error}")
-        return Pause(delay(claim.attempts), str(error), counts=True)
+        return _after(error, claim.attempts)
     except Exception as error:
         logger.exception("plugin of %s", claim.node)
         return End(ResourceState.FAILED, f"its plugin broke: {error!r}")
+
+
+def _after(error: RestoreError, attempts: int) -> End | Pause:
+    if not isinstance(error, Retriable):
+        return End(ResourceState.FAILED, str(error))
+    if attempts >= worker.current_settings().max_attempts:
+        return End(ResourceState.FAILED, f"given up after {attempts} attempts: {error}")
+    return Pause(delay(attempts), str(error), counts=True)
 
 
 def delay(attempts: int) -> float:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from restore_worker.entries import Built
-from restore_worker.template import Fragment, HeatResource, fragment_name
+from restore_worker.template import Fragment, HeatParameter, HeatResource, fragment_name
 
 if TYPE_CHECKING:
     from restore_worker.ledger import Ledger
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Belonging:
     """Something on the target because of a restore.
 
-    type: a resource type, such as ``OS::Nova::Server``.
+    type: a resource type, such as ``OS::Nova::Server``; ``volume for OS::Cinder::Volume`` while it is being built.
     title: what a person calls it.
     original_id: of what it stands for; "" for what stands for nothing (a stack, an attachment, a temporary image).
     id: on the target.
@@ -80,9 +80,11 @@ def _beside(ledger: Ledger, restore_id: str, fragments: Mapping[str, Fragment]) 
         for key, physical_id in made.get(progress.node.index, {}).items():
             node = progress.node
             fragment = fragments.get(node.id)
-            # An image that a volume is made of has a key, too, but stands for nothing.
-            stands_for = node.id if getattr(fragment, "value", physical_id) == physical_id else ""
-            yield Belonging(node.type, node.name or key, stands_for, physical_id, "")
+            if isinstance(fragment, HeatParameter) and fragment.value == physical_id:
+                yield Belonging(node.type, node.name, node.id, physical_id, "")
+            else:
+                # Unfinished, or an image that a volume is made of.
+                yield Belonging(f"{key} for {node.type}", node.name, "", physical_id, "")
 
 
 def _leaves(value: Any) -> Iterator[str]:

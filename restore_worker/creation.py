@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 
 from restore_worker.building import same_cloud
 from restore_worker.cloud import connect, translated
 from restore_worker.entries import RestoreRecord
 from restore_worker.errors import CloudUnavailableError, TemplateError
 from restore_worker.ledger import Ledger
+from restore_worker.registry import installed
 from restore_worker.stack import Heat, StackResource, stack_name
 from restore_worker.states import RestoreState
 
-# Volumes that are still being made.
-_FILLING = frozenset({"creating", "downloading", "restoring-backup"})
 # The stack is gone, or should be.
 DESTROYED = frozenset({RestoreState.DISCARDING, RestoreState.DESTROYED})
 
@@ -61,21 +59,9 @@ def hand_over(ledger: Ledger, record: RestoreRecord, *, minutes: int, rollback: 
 
 
 def _clear(cloud: str, resources: Iterable[StackResource]) -> None:
-    """Delete volumes that Cinder could not fill, so that Heat makes them anew.
-
-    Heat takes one whose backup could not be restored for whole, since its status is none that Heat knows. Others
-    it would delete only once all of the stack is there: each failure would leave a copy.
-    Raises CloudUnavailableError while Cinder still fills one that Heat does not wait for any more.
-    """
-    from openstack.exceptions import NotFoundException
-
-    cinder = connect(cloud).block_storage
+    """Have the plugins delete what Heat would leave lying of resources that it builds anew."""
     for each in resources:
-        if each.type != "OS::Cinder::Volume" or each.status != "CREATE_FAILED" or not each.physical_id:
-            continue
-        with translated(cloud), suppress(NotFoundException):
-            status = cinder.get_volume(each.physical_id).status
-            if status in _FILLING:
-                raise CloudUnavailableError(f"volume {each.physical_id} of cloud {cloud} is still {status}")
-            if status.startswith("error"):
-                cinder.delete_volume(each.physical_id)
+        plugin = installed().get(each.type)
+        if plugin is not None and each.status == "CREATE_FAILED" and each.physical_id:
+            with translated(cloud):
+                plugin.clear(each.physical_id, connect(cloud))

@@ -217,5 +217,11 @@ class RestorePlugin(ABC, Generic[D, P, W]):
         something is under way, a `Retriable` error to be called again, any other error to fail for good.
         """
 
+    def clear(self, physical_id: str, connection: Connection) -> None:
+        """Delete what Heat would leave lying of a resource that it could not build, and will build anew.
+
+        Raises a Retriable error while that cannot be deleted yet.
+        """
+
     def discard(self, resource: Resource, made: Mapping[str, str], context: Context) -> None:
         """Undo what `restore` built directly: physical ids by the keys given to `Context.once`."""

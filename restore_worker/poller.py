@@ -124,7 +124,10 @@ class _Follower:
         stack = self.stack or self._deleted()
         if stack is None or stack.status == "DELETE_COMPLETE":
             self.ledger.stacks.gone(self.record.id, self.record.state, keep=False)
-            self._move(RestoreState.FAILED, f"stack {stack_name(self.record.id)} was deleted by somebody else")
+            self._move(
+                RestoreState.FAILED,
+                f"stack {stack_name(self.record.id)} was deleted by somebody else: resume makes another",
+            )
             return
         self._observe(stack)
         if stack.complete:

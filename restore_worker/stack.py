@@ -137,9 +137,11 @@ class Heat:
                     case {"type": "UserParameterMissing"}:
                         return
                     case {"type": "RequestLimitExceeded", "message": words}:
+                        # Heat says itself what to do about too many stacks.
+                        advice = "" if "per tenant" in words else "restore less at a time, or "
                         raise CloudError(
                             f"Heat of cloud {self._cloud} takes no stack of {resources} resources and {size}"
-                            f" characters: {words.rstrip('.')}; restore less at a time, or have the limit raised"
+                            f" characters: {words.rstrip('.')}; {advice}have the limit raised"
                         ) from error
                 raise
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from openstack.block_storage.v3.volume import Volume
     from openstack.connection import Connection
 
+_FILLING = frozenset({"creating", "downloading", "restoring-backup"})
 # Queens: before it, Cinder ignores backup_id, and the volume would come back empty.
 FROM_BACKUP = "3.47"
 _THERE = frozenset({"available", "reserved", "attaching", "in-use"})
@@ -91,6 +92,15 @@ def delete(context: Context, original_id: str, made: Mapping[str, str]) -> None:
     left = [f"volume {each} is {volume.status}" for each in ids if (volume := _look(connection, each))]
     if left:
         raise CloudUnavailableError(f"Cinder has not deleted everything yet: {', '.join(left)}")
+
+
+def clear(connection: Connection, volume_id: str) -> None:
+    """Delete a volume if Cinder could not fill it; CloudUnavailableError while it is still at it."""
+    volume = _look(connection, volume_id)
+    if volume is not None and volume.status in _FILLING:
+        raise CloudUnavailableError(f"volume {volume_id} is still {volume.status}")
+    if volume is not None and volume.status.startswith("error"):
+        connection.block_storage.delete_volume(volume_id, ignore_missing=True)
 
 
 def _look(connection: Connection, volume_id: str) -> Volume | None:

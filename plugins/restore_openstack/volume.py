@@ -7,7 +7,7 @@ size, type and zone of a snapshot, and Cinder keeps a snapshot's bootable flag a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from restore_openstack import cinder, glance
 from restore_openstack.disks import VOLUME, disks_of
@@ -26,6 +26,9 @@ from restore_worker.plugin import (
 )
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
 
 
 class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]):
@@ -120,6 +123,14 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         fields = {"backup_id", "snapshot_id", "size", "volume_type", "availability_zone", "description"}
         properties = {"name": work.name or None, **work.model_dump(include=fields)}
         template.put_resource(resource.id, HeatResource(VOLUME, properties, title=work.name))
+
+    def clear(self, physical_id: str, connection: Connection) -> None:
+        """Delete a volume that Cinder could not fill.
+
+        Heat takes one whose backup could not be restored for whole, since its status is none that Heat knows.
+        Others it would delete only once all of the stack is there: each failure would leave a copy.
+        """
+        cinder.clear(connection, physical_id)
 
     def discard(self, resource: Resource, made: Mapping[str, str], context: Context) -> None:
         """Delete the image that the volume was made of, then the volume."""

@@ -188,7 +188,7 @@ def test_a_stack_that_somebody_else_deletes_ends_the_restore_and_the_rest_is_des
         see(submitted, lambda: submitted.stack.id, "the stack")
         demo.orchestration.delete_stack(submitted.stack.id)
     wait_until(lambda: submitted.status.state is RestoreState.FAILED, "the end", SECONDS)
-    assert submitted.status.reason == f"stack restore-{submitted.id} was deleted by somebody else"
+    assert submitted.status.reason == f"stack restore-{submitted.id} was deleted by somebody else: resume makes another"
     assert restoring.images(submitted)
     submitted.destroy()
     reach(submitted, RestoreState.DESTROYED)

@@ -167,6 +167,9 @@ class SimulatedCelery:
         self.now = max(self.now, until)
         self._depth -= 1
 
+    def lose_messages(self) -> None:
+        self._messages.clear()
+
     def run(self, over: Callable[[], bool], *, drain: bool = True) -> None:
         """Work until it is over, with a beat; drain: and then until no message is left, without one."""
         next_beat = self.now

@@ -50,7 +50,6 @@ OWNERS = {
 LAZY = {
     ("submitted", "kombu"): "a first message that is not sent is told from a fault",
     ("attendance", "kombu"): "so is a broker that does not answer",
-    ("creation", "openstack"): "a volume that is gone already is told from a fault",
     ("plugin", "openstack"): "the type of a plugin's connection, for checkers only",
     ("context", "openstack"): "the same",
     ("building", "openstack"): "the same",

@@ -81,6 +81,30 @@ def test_each_resumption_of_a_failed_stack_is_one_update() -> None:
     assert len(heat.servers) == 1
 
 
+def test_what_was_not_handed_over_yet_is_waited_for() -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    with one.celery.in_place():
+        one.submit()
+        one.celery.run(lambda: one.state is RestoreState.CREATING, drain=False)
+        one.celery.lose_messages()
+        assert one.run() is RestoreState.COMPLETE
+    assert one.celery.heat.asked == Counter(CREATE=1)
+    assert "resent" in {each.name for each in one.celery.ledger.events("restore-1")}
+
+
+def test_one_resumed_while_heat_still_works_begins_when_that_has_come_to_rest() -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    with one.celery.in_place():
+        one.celery.heat.failing.add("CREATE")
+        one.submit()
+        one.celery.run(lambda: one.celery.heat.asked["CREATE"] > 0, drain=False)
+        one.cancel()
+        one.resume()
+        # The creation fails, but that was before.
+        assert one.run() is RestoreState.COMPLETE
+    assert one.celery.heat.asked == Counter(CREATE=1, UPDATE=1)
+
+
 @settings(max_examples=400)
 @given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS)
 def test_what_was_cancelled_in_any_state_goes_on(children, seed, trouble, failing, step) -> None:
