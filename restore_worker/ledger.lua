@@ -198,6 +198,7 @@ end
 -- index, key: what was built directly and is deleted now
 function verbs.discarded(index, key)
   if redis.call('HGET', RECORD, 'state') ~= 'discarding' then return 0 end
+  redis.call('HSET', RECORD, 'discarded', 1)
   if redis.call('HDEL', MADE, index .. '/' .. key) == 1 then event('gone', index, 'key', key) end
   return 1
 end
@@ -278,6 +279,8 @@ end
 function verbs.resume()
   local state, size = unpack(redis.call('HMGET', RECORD, 'state', 'size'))
   if state ~= 'failed' and state ~= 'cancelled' then return 0 end
+  -- What is done cannot be gone on from when it was deleted.
+  if redis.call('HEXISTS', RECORD, 'discarded') == 1 then return 0 end
   for i = 1, OWN_KEYS do redis.call('PERSIST', KEYS[i]) end
   redis.call('SREM', FOLLOWED, ID)
   local open, needs, leaves = {}, {}, {}

@@ -117,11 +117,15 @@ class Restore:
         return ended
 
     def resume(self) -> None:
-        """Go on with what is not restored yet; RestoreError unless the restore has failed or was cancelled."""
+        """Go on with what is not restored yet.
+
+        RestoreError unless the restore has failed or was cancelled, or if what it built is partly destroyed.
+        """
         epoch = caller_ledger().resume(self.id)
         if not epoch:
             raise RestoreError(
-                f"restore {self.id} is {self.status.state}: only a failed or cancelled one is resumed"
+                f"restore {self.id} is {self.status.state}: only a failed or cancelled one is resumed, and none of "
+                "which anything was destroyed"
             )
         start(self.id, epoch)
 

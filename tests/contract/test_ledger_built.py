@@ -10,7 +10,7 @@ import pytest
 from restore_worker.entries import Claimed
 from restore_worker.errors import StaleLeaseError
 from restore_worker.states import RestoreState
-from tests.support.restores import DIAMOND, AnyLedger, begin, claim, go_on, new_restore, told
+from tests.support.restores import DIAMOND, AnyLedger, begin, bring, claim, go_on, new_restore, told
 
 
 def test_what_was_built_directly_is_noted_once(ledger: AnyLedger) -> None:
@@ -81,3 +81,11 @@ def test_which_cloud_it_is_says_the_first_who_knows(ledger: AnyLedger) -> None:
     claimed = claim(ledger, new.id, 0)
     assert isinstance(claimed, Claimed)
     assert claimed.identity == "project one"
+
+
+def test_a_restore_of_which_anything_was_discarded_is_not_resumed(ledger: AnyLedger) -> None:
+    for discarded, epoch in (([], 2), (["image"], 0)):
+        restore_id = bring(ledger, RestoreState.DISCARDING)
+        ledger.discarded(restore_id, 0, discarded)
+        assert ledger.move(restore_id, RestoreState.DISCARDING, RestoreState.FAILED)
+        assert ledger.resume(restore_id) == epoch

@@ -50,6 +50,8 @@ class LedgerTwin(TwinReader):
         restore = self._find(restore_id)
         if restore is None or restore.state not in {RestoreState.FAILED, RestoreState.CANCELLED}:
             return 0
+        if restore.discarded:
+            return 0
         self.stacks.ids.discard(restore_id)
         restore.epoch += 1
         for each in restore.resources:
@@ -170,6 +172,7 @@ class LedgerTwin(TwinReader):
         restore = self._find(restore_id)
         if restore is not None and restore.state is RestoreState.DISCARDING:
             for key in keys:
+                restore.discarded = True
                 self._gone(restore, index, key)
 
     def identify(self, restore_id: str, identity: str) -> str:

@@ -80,6 +80,7 @@ class Restore:
     events: list[Event] = field(default_factory=list)
     looks: int = 0
     expires: float = float("inf")
+    discarded: bool = False
 
     @property
     def left(self) -> int:
