@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from restore_worker.building import Builder
 from restore_worker.cloud import translated
 from restore_worker.context import RestoreContext
 from restore_worker.entries import Claimed, Outcome
-from restore_worker.errors import OtherCloudError, PluginError, RestoreError, Retriable, StaleLeaseError
+from restore_worker.errors import OtherCloudError, RestoreError, Retriable, StaleLeaseError
 from restore_worker.plugin import StillBuilding
 from restore_worker.registry import installed
 from restore_worker.resource import Resource, ResourceKey
@@ -74,14 +73,12 @@ def _after(error: RestoreError, attempts: int) -> End | Pause:
 
 def delay(attempts: int) -> float:
     """Return seconds until the next attempt: exponential, with jitter."""
-    return min(2.0**attempts, LONGEST_COUNTDOWN) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return min(2.0 ** min(attempts, 6), LONGEST_COUNTDOWN) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 def _fragments(claim: Claimed, restore_id: str, token: str) -> dict[str, Fragment]:
     node = claim.node
-    plugin = installed().get(node.type)
-    if plugin is None:
-        raise PluginError(f"this worker ({os.uname().nodename}) has no plugin for {node.type}: install it here")
+    plugin = installed()[node.type]
     builder = Builder(restore_id, node.index, token, claim.cloud, claim.identity) if claim.cloud else None
     work = plugin.Work.model_validate_json(claim.work)
     resource = Resource(ResourceKey(node.type, node.id), node.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -120,6 +121,21 @@ def translated(cloud: str, doing: str = "") -> Iterator[None]:
         yield
     except FOREIGN as error:
         raise explained(cloud, doing, error) from error
+
+
+def _quoting_nothing(record: logging.LogRecord) -> bool:
+    """Let openstacksdk log where clouds.yaml is broken, but not what stands there: it may be a password."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_place(each) if isinstance(each, Exception) else each for each in record.args)
+    return True
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1} is broken" if mark else type(error).__name__
+
+
+logging.getLogger("openstack.config").addFilter(_quoting_nothing)
 
 
 def _config(name: str) -> OpenStackConfig:

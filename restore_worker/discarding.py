@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 from restore_worker import worker
@@ -16,6 +17,8 @@ from restore_worker.registry import installed
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.states import ResourceState
 
+logger = logging.getLogger(__name__)
+
 
 def discard_all(ledger: Ledger, record: RestoreRecord) -> None:
     """Have the plugins delete all that they built for the restore, also what they could not note as built.
@@ -28,7 +31,8 @@ def discard_all(ledger: Ledger, record: RestoreRecord) -> None:
     refused: list[str] = []
     # What is not deleted yet does not keep the rest.
     later: RestoreError | None = None
-    for progress, text in ledger.work(record.id):
+    # What was made of something else goes before that: Glance keeps an image that volumes share blocks with.
+    for progress, text in reversed(list(ledger.work(record.id))):
         node = progress.node
         plugin = installed()[node.type]
         work = plugin.Work.model_validate_json(text)
@@ -47,6 +51,9 @@ def discard_all(ledger: Ledger, record: RestoreRecord) -> None:
                 later = error
             else:
                 refused.append(f"{resource}: {error}")
+        except Exception as error:
+            logger.exception("plugin of %s", resource)
+            refused.append(f"{resource}: its plugin broke: {error!r}")
         else:
             ledger.discarded(record.id, node.index, mine)
     if later:
@@ -58,6 +65,7 @@ def discard_all(ledger: Ledger, record: RestoreRecord) -> None:
 def _check_hands(ledger: Ledger, restore_id: str) -> None:
     """Return if no worker builds anything at this moment: that is to be discarded, too."""
     for each in ledger.resources(restore_id):
-        if each.state is ResourceState.RUNNING and each.until and each.until > datetime.now(UTC):
+        # One that was resumed meanwhile is ready, but still in those hands.
+        if each.state is not ResourceState.WAITING and each.until and each.until > datetime.now(UTC):
             node = each.node
             raise CloudUnavailableError(f"{node.type} {node.id} is still in the hands of worker {each.worker}")

@@ -122,7 +122,7 @@ function verbs.claim(index, token, lease, most, worker)
   if restore ~= 'restoring' or state == 'planned' then return { 'idle' } end
   attempts = tonumber(attempts or '0')
   if holder ~= token then
-    if (state == 'running' or state == 'waiting') and tonumber(due) > NOW then
+    if due and tonumber(due) > NOW then
       return { 'held', tostring(tonumber(due) - NOW) }
     end
     if cause then
@@ -198,7 +198,6 @@ end
 -- index, key: what was built directly and is deleted now
 function verbs.discarded(index, key)
   if redis.call('HGET', RECORD, 'state') ~= 'discarding' then return 0 end
-  redis.call('HSET', RECORD, 'discarded', 1)
   if redis.call('HDEL', MADE, index .. '/' .. key) == 1 then event('gone', index, 'key', key) end
   return 1
 end
@@ -258,6 +257,7 @@ function verbs.move(from, to, reason, keep, hot)
   if state ~= from or (to == 'assembling' and left ~= '0') then return 0 end
   redis.call('HSET', RECORD, 'state', to, 'updated', NOW, 'reason', reason)
   if hot then redis.call('HSET', RECORD, 'hot', hot) end
+  if to == 'discarding' then redis.call('HSET', RECORD, 'discarded', 1) end
   event(to, '', 'reason', reason)
   -- Who cancels a creation wants it stopped at Heat's, too.
   if AT_HEAT[to] or (from == 'creating' and to == 'cancelled') then
@@ -292,7 +292,9 @@ function verbs.resume()
   end
   for _, index in ipairs(open) do
     local needed = needs[tostring(index)] or 0
-    forget(index, 'token', 'until', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told')
+    -- A worker that holds it may be making something just now: the next one comes when it would find that.
+    if read(index, 'state') ~= 'running' then forget(index, 'until') end
+    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told')
     look_no_more(index)
     write(index, 'needs', needed, 'state', needed == 0 and 'ready' or 'planned')
     if needed == 0 then leaves[#leaves + 1] = index end

@@ -18,6 +18,7 @@ restores                         zset    ID -> created, seconds since 1970
 restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves
 restores:followed                set     ids of restores whose stack Heat works on
 restores:reconciled              string  when the reconciler last ran, seconds since 1970
+restores:polling                 string  lock of the one who polls; ends by itself
 ===============================  ======  ==========================================================
 
 INDEX is a resource's place in the plan. Everything that a task changes is one run of ``ledger.lua``, or of

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Heat ends by its own timeout; beyond that it is given up after so much more.
 _GRACE = timedelta(minutes=5)
-# A creation that was cancelled may just be on its way to Heat.
-_LAGGARDS = timedelta(minutes=1)
+# A creation that was cancelled may just be on its way to Heat, whose answers are waited for so long.
+_LAGGARDS = timedelta(minutes=15)
 # Reasons that are told with a failed stack; the rest is counted.
 _TOLD = 5
 # So Heat says that a service did not accept the user's token any more.
@@ -58,9 +58,10 @@ def poll(ledger: Ledger, minutes: int) -> Iterator[str]:
                     yield record.id
             except RestoreError as error:
                 _tell(ledger, record, limit, error)
-            except Exception:
+            except Exception as error:
                 # The others are not to suffer from it.
                 logger.exception("stack of restore %s", record.id)
+                _tell(ledger, record, limit, RestoreError(f"unforeseen: {error!r}"))
 
 
 def _by_cloud(ledger: Ledger) -> dict[str, list[RestoreRecord]]:
@@ -150,7 +151,7 @@ class _Follower:
         if not begun.asked:
             if self.heat.retains(stack.id):
                 reason = f"stack {stack.name} leaves what it built where it is, since it was to be forgotten"
-                self._move(RestoreState.FAILED, f"{reason}: resume the restore, then forget it")
+                self._move(RestoreState.FAILED, f"{reason}: resume the restore, then destroy it")
                 return False
             self.heat.delete(stack.id)
             self.ledger.stacks.asked(self.record.id, self.record.state, stack.id)
@@ -161,7 +162,8 @@ class _Follower:
         return False
 
     def _forget(self) -> None:
-        begun = self._begun(keep=True)
+        # Only what was done after the stack had come to rest can be our marking of what stays.
+        begun = self._begun(keep=self.stack is None or not self.stack.busy)
         stack = self.stack or self._deleted()
         if begun is None:
             return

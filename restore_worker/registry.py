@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -32,8 +33,13 @@ class Registry:
         return sorted(self._by_type)
 
     def __getitem__(self, resource_type: str) -> AnyPlugin:
-        """Return the plugin of a type that has one."""
-        return self._by_type[resource_type]
+        """Return the plugin of a type; PluginError if there is none here."""
+        plugin = self._by_type.get(resource_type)
+        if plugin is None:
+            raise PluginError(
+                f"this worker ({os.uname().nodename}) has no plugin for {resource_type}: install it here"
+            )
+        return plugin
 
     def get(self, resource_type: str) -> AnyPlugin | None:
         """Return the plugin of a type, None if nobody restores it."""

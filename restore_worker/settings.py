@@ -37,8 +37,6 @@ class Settings(BaseModel):
     max_attempts: int = Field(5, alias="RESTORE_MAX_ATTEMPTS", ge=1)
     # How long Heat may work on a stack, in minutes; big volumes take hours.
     stack_minutes: int = Field(240, alias="RESTORE_STACK_MINUTES", ge=1)
-    # Whether Heat shall delete what it built when one of its resources fails; what was kept can be resumed.
-    rollback: bool = Field(default=False, alias="RESTORE_ROLLBACK")
     # How long a finished restore stays in Redis, in days.
     keep_days: int = Field(30, alias="RESTORE_KEEP_DAYS", ge=1)
 

@@ -154,11 +154,11 @@ class Heat:
             except heat.HTTPConflict:
                 return
 
-    def create(self, restore_id: str, checkpoint_id: str, hot: Hot, *, minutes: int, rollback: bool) -> Stack:
+    def create(self, restore_id: str, checkpoint_id: str, hot: Hot, *, minutes: int) -> Stack:
         """Begin to create the stack of a restore and return it; if it is there already, return it as it is.
 
         minutes: after which Heat gives up.
-        rollback: whether Heat deletes what it made if it fails.
+        What Heat made stays if it fails, so that `update` can go on from there.
         """
         name = stack_name(restore_id)
         mark, *others = _tags(restore_id, checkpoint_id)
@@ -168,19 +168,19 @@ class Heat:
                     stack_name=name,
                     tags=",".join([mark, *others]),
                     timeout_mins=minutes,
-                    disable_rollback=not rollback,
+                    disable_rollback=True,
                     **_template(hot),
                 )
             except heat.HTTPConflict:
                 self._require_mark(name, mark)
             return _stack(self._client.stacks.get(name, resolve_outputs=False))
 
-    def update(self, stack_id: str, hot: Hot, *, minutes: int, rollback: bool) -> None:
+    def update(self, stack_id: str, hot: Hot, *, minutes: int) -> None:
         """Begin to make the stack as the template says; what is whole stays, and so do tags.
 
-        minutes, rollback: as in `create`.
+        minutes: as in `create`.
         """
-        self._patch(stack_id, timeout_mins=minutes, disable_rollback=not rollback, **_template(hot))
+        self._patch(stack_id, timeout_mins=minutes, disable_rollback=True, **_template(hot))
 
     def retain(self, stack_id: str) -> None:
         """Begin to mark everything in the stack to stay where it is when the stack is deleted."""

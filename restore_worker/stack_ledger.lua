@@ -25,8 +25,9 @@ function verbs.begin(mark, keep)
   return { redis.call('HGET', STACK, 'before'), redis.call('HGET', STACK, 'asked') == entered and 1 or 0 }
 end
 
--- id of the stack: Heat was asked to do what belongs to the state
+-- id of the stack: Heat was asked to do what belongs to the state; not if it was in an earlier visit to this state
 function verbs.asked(id)
+  if redis.call('HGET', STACK, 'began') ~= entered then return 0 end
   redis.call('HSET', STACK, 'id', id, 'asked', entered)
   return 1
 end

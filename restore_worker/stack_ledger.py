@@ -93,7 +93,10 @@ class StackLedger:
         return None if answer is None else Begun(answer[0], bool(answer[1]))
 
     def asked(self, restore_id: str, state: RestoreState, stack_id: str) -> bool:
-        """Note that Heat was asked to do what belongs to the state."""
+        """Note that Heat was asked for the step that was begun; False if the restore has gone on since.
+
+        It may even have come back to the state: cancelled and resumed.
+        """
         return bool(self._run(restore_id, "asked", state, stack_id))
 
     def observe(

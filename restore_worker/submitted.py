@@ -124,8 +124,8 @@ class Restore:
         epoch = caller_ledger().resume(self.id)
         if not epoch:
             raise RestoreError(
-                f"restore {self.id} is {self.status.state}: only a failed or cancelled one is resumed, and none of "
-                "which anything was destroyed"
+                f"restore {self.id} is {self.status.state}: only a failed or cancelled one is resumed, "
+                "and none of which anything was destroyed"
             )
         start(self.id, epoch)
 
@@ -166,7 +166,8 @@ class Restore:
     def _ended(self, verb: str) -> RestoreRecord:
         record = self.status
         if record.state not in FINAL_RESTORE_STATES:
-            raise RestoreError(f"restore {self.id} is {record.state}: cancel it before it is {verb}")
+            first = "cancel it" if may_follow(record.state, RestoreState.CANCELLED) else "wait for its end"
+            raise RestoreError(f"restore {self.id} is {record.state}: {first} before it is {verb}")
         if record.state in _OVER:
             raise RestoreError(f"restore {self.id} is {record.state}: {_OVER[record.state]}")
         return record

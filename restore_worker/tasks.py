@@ -177,7 +177,7 @@ def create_stack(self: Task, restore_id: str) -> None:
     if record.state not in {RestoreState.CREATING, *DESTROYED}:
         raise Ignore
     try:
-        hand_over(ledger, record, minutes=settings.stack_minutes, rollback=settings.rollback)
+        hand_over(ledger, record, minutes=settings.stack_minutes)
     except LedgerError:
         raise  # the reconciler sends this again
     except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told

@@ -58,8 +58,10 @@ class OfOneRestore(CommandWithExample):
 class Show(OfOneRestore, ShowOne):
     """Show how a restore stands.
 
-    Its state, its resources, what exists on the target because of it (with
-    new ids and addresses), and what comes back differently. What it waits for in vain is told on stderr.
+    Its state and why, its resources, what exists on the target because of it
+    (new ids in the place of which old ones, and addresses), and what comes back
+    differently. People are spared mere links, such as attachments; -f json has
+    them too. What it waits for in vain is told on stderr.
     """
 
     example = "restore-worker show 5f0c4a9e-... -c state -c reason"

@@ -16,8 +16,9 @@ logger = logging.getLogger(__name__)
 class Submit(CommandWithExample):
     """Have the workers restore a checkpoint, and print the restore's id.
 
-    With a cloud (--cloud, or OS_CLOUD) the application is built there; without
-    one the restore ends with its template, and nothing is built.
+    With a cloud (--cloud, or OS_CLOUD) the application is built there, once a
+    worker has seen that the cloud has all it needs; without one the restore ends
+    with its template, and nothing is built.
     """
 
     example = "restore-worker submit latest --bank /backups/karbor --cloud target --wait"

@@ -95,7 +95,7 @@ class Worker(Command):
     """Run one more worker.
 
     It works for the Redis that RESTORE_REDIS_URL names, or for that of `up`. Further options are those of
-    `celery worker`: --concurrency 8, or --queues transfer for one that only moves image bytes.
+    `celery worker`: --concurrency 8, or --queues transfer for one that only moves image and volume bytes.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -23,7 +23,11 @@ class _MayWait(OfOneRestore):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of id and wait."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--wait", action="store_true", help="show on stderr how it goes on, until it ends")
+        parser.add_argument(
+            "--wait",
+            action="store_true",
+            help="show on stderr how it goes on, until it ends; exit code 1 if it fails",
+        )
         return parser
 
     def see_through(self, found: Restore, goal: RestoreState, *, wait: bool) -> None:
@@ -55,7 +59,8 @@ class Resume(_MayWait):
 class Cancel(OfOneRestore):
     """Stop a restore: nothing new is begun; what was made stays and is listed.
 
-    `resume` goes on with it, `destroy` deletes what was made.
+    What Heat has begun it brings to an end: `show` lists it. `resume` goes on
+    with the restore, `destroy` deletes what was made.
     """
 
     example = "restore-worker cancel 5f0c4a9e-..."
@@ -73,7 +78,8 @@ class Destroy(_MayWait):
     """Delete all that a restore made.
 
     That is its stack with everything in it, and what was built beside it. It is
-    listed first; without --yes you are asked.
+    listed first; without --yes you are asked. One that still runs is cancelled
+    before; one whose destruction failed is destroyed again.
     """
 
     example = "restore-worker destroy 5f0c4a9e-... --yes --wait"
@@ -99,7 +105,8 @@ class Destroy(_MayWait):
 class Forget(_MayWait):
     """Let the stack of a restore go, and leave the application.
 
-    Heat is told to keep everything, then the stack alone is deleted.
+    Only of one that is complete: Heat is told to keep everything, then the stack
+    alone is deleted. There is no way back: `destroy` is refused then.
     """
 
     example = "restore-worker forget 5f0c4a9e-... --wait"

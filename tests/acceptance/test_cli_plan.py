@@ -300,7 +300,7 @@ def test_neither_help_nor_a_plan_loads_what_it_does_not_need():
 def test_every_command_has_help_with_an_example():
     commands = [
         *("checkpoint list", "checkpoint show", "plan", "submit", "list"),
-        *("show", "watch", "resume", "cancel", "template"),
+        *("show", "watch", "resume", "cancel", "destroy", "forget", "template"),
     ]
     code = (
         "import sys; from restore_worker.cli.main import main\n"

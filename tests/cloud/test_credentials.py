@@ -89,7 +89,7 @@ def test_an_unrestricted_one_is_good_where_keystone_lets_it_make_a_trust(cloud, 
         name = credential(unrestricted=True)
         clouds.check_credentials(name)
         heat = Heat(name)
-        stack = heat.create(name, "checkpoint", nothing, minutes=5, rollback=False)
+        stack = heat.create(name, "checkpoint", nothing, minutes=5)
         heat.delete(stack.id)
 
 

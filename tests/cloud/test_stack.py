@@ -81,7 +81,7 @@ def thing(*after: str, **properties) -> HeatResource:
 
 
 def create(heat: Heat, restore_id: str, hot: Hot) -> Stack:
-    return heat.create(restore_id, "checkpoint, 1", hot, minutes=10, rollback=False)
+    return heat.create(restore_id, "checkpoint, 1", hot, minutes=10)
 
 
 def test_a_stack_from_its_creation_to_its_end(heat, restore_id):
@@ -135,7 +135,7 @@ def test_an_update_mends_what_failed_and_leaves_what_is_whole(heat, restore_id):
     assert "Test Resource failed" in reasons["test_resource_two"]
     before = {each.name: each.physical_id for each in heat.resources(failed.id)}
 
-    heat.update(failed.id, hot_of(one=thing(value="1"), two=thing("one", value="2")), minutes=20, rollback=False)
+    heat.update(failed.id, hot_of(one=thing(value="1"), two=thing("one", value="2")), minutes=20)
     mended = rest(heat, failed, before=failed.mark)
     assert (mended.id, mended.status) == (failed.id, "UPDATE_COMPLETE")
     assert heat.ours()[failed.name] == mended, "its tags are gone"
@@ -151,7 +151,7 @@ def test_a_creation_is_cancelled_and_gone_on_with(heat, restore_id):
     cancelled = rest(heat, stack)
     assert cancelled.failed
     heat.cancel(stack.id)
-    heat.update(stack.id, hot_of(one=thing(value="1"), two=thing(value="2")), minutes=10, rollback=False)
+    heat.update(stack.id, hot_of(one=thing(value="1"), two=thing(value="2")), minutes=10)
     assert rest(heat, stack, before=cancelled.mark).complete
 
 
@@ -213,4 +213,4 @@ def test_there_is_no_stack_where_there_is_none(heat):
     heat.delete(nobody)
     heat.cancel(nobody)
     with pytest.raises(CloudError, match="HTTP 404"):
-        heat.update(nobody, hot_of(one=thing()), minutes=1, rollback=False)
+        heat.update(nobody, hot_of(one=thing()), minutes=1)

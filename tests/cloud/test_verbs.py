@@ -69,7 +69,7 @@ def test_after_success_new_ids_and_addresses_are_told(working, restoring, demo, 
     assert (told["id"], told["addresses"]) == (floating.id, [floating.floating_ip_address])
 
     lines = done.stderr.splitlines()
-    for each in shown["belongings"]:
+    for each in new.values():
         (line,) = (line for line in lines if line.startswith(f"{each['type']} ") and f" {each['id']}" in line)
         assert all(text in line for text in (each["title"], each["original_id"], *each["addresses"]))
 
@@ -145,7 +145,11 @@ def test_cancel_while_heat_builds_and_resume(stopped, restoring, cli):
     stack = restoring.stack(stopped)
     assert (shown["state"], shown["stack"]["id"]) == ("cancelled", stack.id)
     before = {each["id"]: each for each in shown["belongings"]}
-    assert {each["type"] for each in before.values()} > {"OS::Nova::Server", "OS::Neutron::Net", "OS::Glance::Image"}
+    assert {each["type"] for each in before.values()} > {
+        "OS::Nova::Server",
+        "OS::Neutron::Net",
+        "OS::Glance::Image",
+    }
     stopped.resume()
     reach(stopped, RestoreState.COMPLETE)
     assert stopped.stack.id == restoring.stack(stopped).id == stack.id
@@ -165,9 +169,16 @@ def test_what_was_cancelled_is_destroyed(stopped, restoring):
 def test_destroy_deletes_all_that_a_restore_made_and_asks_before(working, restoring, cli):
     submitted = complete(restoring)
     ids = {each.id for each in submitted.belongings}
-    assert {each.type for each in submitted.belongings} > {"OS::Heat::Stack", "OS::Nova::Server", "OS::Glance::Image"}
+    assert {each.type for each in submitted.belongings} > {
+        "OS::Heat::Stack",
+        "OS::Nova::Server",
+        "OS::Glance::Image",
+    }
     refused = cli("destroy", submitted.id)
-    assert (refused.returncode, refused.stderr) == (1, "there is nobody to ask: give --yes to delete all of this\n")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "there is nobody to ask: give --yes to delete all of this\n",
+    )
     assert all(each in refused.stdout for each in ids)
     assert submitted.status.state is RestoreState.COMPLETE
 
@@ -182,13 +193,18 @@ def test_destroy_deletes_all_that_a_restore_made_and_asks_before(working, restor
     assert again.stderr == f"restore {submitted.id} is destroyed: all that it made is deleted already\n"
 
 
-def test_a_stack_that_somebody_else_deletes_ends_the_restore_and_the_rest_is_destroyed(working, restoring, demo, cloud):
+def test_a_stack_that_somebody_else_deletes_ends_the_restore_and_the_rest_is_destroyed(
+    working, restoring, demo, cloud
+):
     submitted = restoring.submit(restoring.small())
     with cloud.frozen("nova-compute"):
         see(submitted, lambda: submitted.stack.id, "the stack")
         demo.orchestration.delete_stack(submitted.stack.id)
     wait_until(lambda: submitted.status.state is RestoreState.FAILED, "the end", SECONDS)
-    assert submitted.status.reason == f"stack restore-{submitted.id} was deleted by somebody else: resume makes another"
+    assert (
+        submitted.status.reason
+        == f"stack restore-{submitted.id} was deleted by somebody else: resume makes another"
+    )
     assert restoring.images(submitted)
     submitted.destroy()
     reach(submitted, RestoreState.DESTROYED)
@@ -219,5 +235,4 @@ def test_forget_leaves_the_application_without_its_stack(working, restoring, dem
         assert refused.returncode == 1
         assert f"restore {submitted.id} is forgotten: " in refused.stderr
     finally:
-        restoring.clean()
         removal.remove(demo, name)

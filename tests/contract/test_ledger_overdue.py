@@ -89,6 +89,7 @@ def test_so_is_one_that_is_destroyed_or_that_heat_was_not_asked_for(
 def test_what_heat_works_on_is_the_pollers(ledger: AnyLedger, state: RestoreState) -> None:
     restore_id = bring(ledger, state)
     if state is RestoreState.CREATING:
+        ledger.stacks.begin(restore_id, state, "", keep=True)
         assert ledger.stacks.asked(restore_id, state, "stack-1")
     before = ledger.events(restore_id)
     for _ in range(2):
@@ -98,6 +99,7 @@ def test_what_heat_works_on_is_the_pollers(ledger: AnyLedger, state: RestoreStat
 
 def test_heat_is_asked_anew_each_time_that_a_restore_comes_so_far(ledger: AnyLedger) -> None:
     restore_id = bring(ledger, RestoreState.CREATING)
+    ledger.stacks.begin(restore_id, RestoreState.CREATING, "", keep=True)
     ledger.stacks.asked(restore_id, RestoreState.CREATING, "stack-1")
     ledger.move(restore_id, RestoreState.CREATING, RestoreState.FAILED)
     ledger.resume(restore_id)

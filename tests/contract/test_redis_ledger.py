@@ -67,7 +67,7 @@ def test_all_keys_of_a_restore_share_one_hash_tag(client: redis.Redis, ledger: L
     assert len({client.execute_command("CLUSTER", "KEYSLOT", key) for key in own_keys(client, restore_id)}) == 1
 
 
-@pytest.mark.parametrize("state", FINAL_RESTORE_STATES, ids=str)
+@pytest.mark.parametrize("state", sorted(FINAL_RESTORE_STATES), ids=str)
 def test_a_restore_is_forgotten_some_time_after_its_end(client: redis.Redis, state: RestoreState) -> None:
     ledger = Ledger(client, keep_days=SECOND)
     if state is RestoreState.CANCELLED:

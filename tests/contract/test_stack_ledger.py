@@ -63,6 +63,8 @@ def test_it_begins_anew_each_time_that_the_restore_comes_so_far(ledger: AnyLedge
     ledger.stacks.begin(restore_id, CREATING, "", keep=True)
     ledger.stacks.asked(restore_id, CREATING, "stack-1")
     again(ledger, restore_id)
+    # Who began it the last time, and has been away since, has asked for nothing of this time.
+    assert not ledger.stacks.asked(restore_id, CREATING, "stack-1")
     assert ledger.stacks.begin(restore_id, CREATING, "failed", keep=True) == Begun("failed", asked=False)
     ledger.stacks.asked(restore_id, CREATING, "stack-1")
     ledger.move(restore_id, CREATING, RestoreState.COMPLETE)
@@ -85,6 +87,7 @@ WRITES: dict[str, Callable[[AnyLedger, str, RestoreState], Any]] = {
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_what_belongs_to_another_state_is_not_written(ledger: AnyLedger, write) -> None:
     restore_id = bring(ledger, CREATING)
+    ledger.stacks.begin(restore_id, CREATING, "", keep=True)
     ledger.stacks.asked(restore_id, CREATING, "stack-1")
     ledger.stacks.finish(restore_id, CREATING, {"server-1": "[]"})
     before = snapshot(ledger, restore_id)
@@ -125,6 +128,7 @@ def test_what_has_changed_takes_the_place_of_what_was(ledger: AnyLedger) -> None
 
 def test_outputs_are_kept(ledger: AnyLedger) -> None:
     restore_id = bring(ledger, CREATING)
+    ledger.stacks.begin(restore_id, CREATING, "", keep=True)
     ledger.stacks.asked(restore_id, CREATING, "stack-1")
     outputs = {"server-1.networks": '{"nät": ["10.0.0.4"]}'}
     ledger.stacks.finish(restore_id, CREATING, outputs)
@@ -145,6 +149,7 @@ def test_what_is_waited_for_is_told_once_until_there_is_news(ledger: AnyLedger) 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_stack_that_is_gone_is_none_and_what_it_built_is_with_it_or_stays(ledger: AnyLedger, keep: bool) -> None:
     restore_id = bring(ledger, CREATING)
+    ledger.stacks.begin(restore_id, CREATING, "", keep=True)
     ledger.stacks.asked(restore_id, CREATING, "stack-1")
     observe(ledger, restore_id, ("", "event-1"))
     ledger.stacks.finish(restore_id, CREATING, {"a": "1"})

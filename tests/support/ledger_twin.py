@@ -57,8 +57,9 @@ class LedgerTwin(TwinReader):
         for each in restore.resources:
             if each.state is ResourceState.DONE:
                 continue
+            each.until = each.until if each.state is ResourceState.RUNNING else None
             each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
-            each.token, each.until, each.ended, each.looks, each.told = None, None, None, 0, None
+            each.token, each.ended, each.looks, each.told = None, None, 0, None
             self._due.pop((restore_id, each.node.index), None)
         restore.leaves = _ready_first(restore.resources)
         self._enter(restore, RestoreState.PENDING)
@@ -172,7 +173,6 @@ class LedgerTwin(TwinReader):
         restore = self._find(restore_id)
         if restore is not None and restore.state is RestoreState.DISCARDING:
             for key in keys:
-                restore.discarded = True
                 self._gone(restore, index, key)
 
     def identify(self, restore_id: str, identity: str) -> str:
@@ -199,6 +199,7 @@ class LedgerTwin(TwinReader):
         if restore is None or restore.state is not old or (new is RestoreState.ASSEMBLING and restore.left):
             return False
         restore.hot = hot or restore.hot
+        restore.discarded |= new is RestoreState.DISCARDING
         self._enter(restore, new, reason)
         self._note(restore, new, reason=reason)
         if new in FOLLOWED_RESTORE_STATES or (old, new) == (RestoreState.CREATING, RestoreState.CANCELLED):

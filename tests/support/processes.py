@@ -106,7 +106,7 @@ class Program:
         return f"{' '.join(self._command)}\n{self.output}"
 
 
-def start_worker(
+def start_worker(  # noqa: PLR0913 - the choices that a command line has
     log: Path,
     *,
     app: str = "restore_worker.app",

@@ -87,8 +87,8 @@ class SimulatedHeat:
         assert hot.resources, restore_id
         self.trip()
 
-    def create(self, restore_id: str, checkpoint_id: str, hot: Hot, *, minutes: int, rollback: bool) -> Stack:
-        assert (checkpoint_id, hot.resources > 0, minutes, rollback) == ("checkpoint-1", True, 240, False)
+    def create(self, restore_id: str, checkpoint_id: str, hot: Hot, *, minutes: int) -> Stack:
+        assert (checkpoint_id, hot.resources > 0, minutes) == ("checkpoint-1", True, 240)
         name = stack_name(restore_id)
         with self._call():
             known = [each for each in self.live if each.name == name]
@@ -98,8 +98,8 @@ class SimulatedHeat:
                 self._begin(stack, "CREATE")
         return stack.seen()
 
-    def update(self, stack_id: str, hot: Hot, *, minutes: int, rollback: bool) -> None:
-        assert (hot.resources > 0, minutes, rollback) == (True, 240, False)
+    def update(self, stack_id: str, hot: Hot, *, minutes: int) -> None:
+        assert (hot.resources > 0, minutes) == (True, 240)
         self._update(stack_id).retains = False
 
     def retain(self, stack_id: str) -> None:

@@ -58,10 +58,11 @@ class StackTwin:
 
     def asked(self, restore_id: str, state: RestoreState, stack_id: str) -> bool:
         restore = self._in(restore_id, state)
-        if restore is not None:
-            restore.stack.asked = restore.entered
-            restore.stack.tell(id=stack_id)
-        return restore is not None
+        if restore is None or restore.stack.began != restore.entered:
+            return False
+        restore.stack.asked = restore.entered
+        restore.stack.tell(id=stack_id)
+        return True
 
     def observe(
         self,

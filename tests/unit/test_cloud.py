@@ -189,6 +189,17 @@ def test_a_service_that_was_away_is_found_later(stub):
     assert call() == {}
 
 
+@pytest.mark.parametrize("password", ["*hunter2", "!hunter2", "[hunter2", "'hunter2"])
+def test_of_a_clouds_yaml_that_is_no_yaml_only_the_place_is_told(tmp_path, monkeypatch, caplog, password):
+    path = tmp_path / "clouds.yaml"
+    path.write_text(f"clouds:\n  stub:\n    auth:\n      password: {password}\n")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
+    with pytest.raises(CloudError, match="has no cloud 'stub'") as raised:
+        cloud.check_cloud("stub")
+    assert f"{path}: line " in caplog.text
+    assert "hunter2" not in caplog.text + str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [

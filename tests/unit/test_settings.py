@@ -11,7 +11,7 @@ def test_defaults_where_nothing_is_set():
     found = settings.load({"HOME": "/home/ada"})
     assert (found.bank, found.cloud, found.redis, found.concurrency) == (None, None, None, None)
     assert (found.lease_seconds, found.max_attempts, found.keep_days) == (30, 5, 30)
-    assert (found.stack_minutes, found.rollback) == (240, False)
+    assert found.stack_minutes == 240
 
 
 def test_state_goes_where_the_desktop_standard_says():
@@ -34,16 +34,6 @@ def test_a_relative_home_is_that_of_the_caller():
 def test_a_bad_number_is_named(name, value):
     with pytest.raises(RestoreError, match=f"environment variable {name}: .*integer|greater"):
         settings.load({name: value})
-
-
-@pytest.mark.parametrize(("value", "rollback"), [("true", True), ("1", True), ("false", False), ("", False)])
-def test_rollback_is_a_choice(value, rollback):
-    assert settings.load({"RESTORE_ROLLBACK": value}).rollback is rollback
-
-
-def test_a_choice_that_is_none_is_named():
-    with pytest.raises(RestoreError, match=r"environment variable RESTORE_ROLLBACK: .*boolean"):
-        settings.load({"RESTORE_ROLLBACK": "sometimes"})
 
 
 def test_all_bad_values_are_told_at_once():

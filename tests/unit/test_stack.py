@@ -41,7 +41,7 @@ def refusal(status, kind, message=None):
 
 
 def create(heat, checkpoint="c1"):
-    return heat.create("r1", checkpoint, HOT, minutes=7, rollback=False)
+    return heat.create("r1", checkpoint, HOT, minutes=7)
 
 
 def test_what_is_created_has_the_template_untouched_and_the_tags_of_its_restore(stub, heat):
@@ -99,7 +99,7 @@ def test_a_login_that_is_not_found_is_no_stack_that_is_not_found(stub, heat):
 def test_a_stack_that_heat_still_works_on_is_worth_another_try(stub, heat):
     stub.answers["PATCH /orchestration/stacks/stack-id"] = [refusal(409, "ActionInProgress")]
     with pytest.raises(CloudUnavailableError, match="the stack stack-id is busy"):
-        heat.update("stack-id", HOT, minutes=7, rollback=False)
+        heat.update("stack-id", HOT, minutes=7)
 
 
 def test_an_engine_that_is_away_is_worth_another_try(stub, heat):

@@ -166,6 +166,22 @@ def test_what_was_let_go_stays_but_for_its_stack(children, seed, trouble, failin
     assert {each.physical_id for each in one.celery.ledger.stacks.built("restore-1")} == servers
 
 
+def test_one_that_was_all_but_forgotten_can_be_resumed_and_destroyed() -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    heat = one.celery.heat
+    with one.celery.in_place():
+        one.submit()
+        complete(one)
+        # Heat marked everything to stay, and was away for too long then.
+        heat.retain(heat.live[0].id)
+        one.celery.now += 1000.0
+        assert one.ask(RestoreState.DESTROYING) is RestoreState.FAILED
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+        assert one.ask(RestoreState.DESTROYING) is RestoreState.DESTROYED
+    assert heat.servers == set()
+
+
 def test_a_stack_that_leaves_all_where_it_is_is_not_taken_for_one_that_can_be_destroyed() -> None:
     one = walk([[]], 1, 0.0, set(), "target")
     heat = one.celery.heat
@@ -175,7 +191,7 @@ def test_a_stack_that_leaves_all_where_it_is_is_not_taken_for_one_that_can_be_de
         heat.failing.add("UPDATE")
         assert one.ask(RestoreState.FORGETTING) is RestoreState.COMPLETE
         assert one.ask(RestoreState.DESTROYING) is RestoreState.FAILED
-        assert "forget it" in one.celery.ledger.get("restore-1").reason
+        assert "destroy it" in one.celery.ledger.get("restore-1").reason
         assert len(heat.live) == 1
         heat.failing.clear()
         one.resume()

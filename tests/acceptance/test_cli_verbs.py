@@ -1,0 +1,142 @@
+"""`resume`, `cancel`, `destroy` and `forget` where no cloud is needed: what they list, ask and refuse."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+
+import pytest
+
+from restore_worker import restore
+from restore_worker.entries import Built, StackLog
+from restore_worker.errors import RestoreError
+from restore_worker.states import RestoreState
+from restore_worker.submitted import caller_ledger
+from tests.support import processes
+from tests.support.restores import bring
+from tests.support.sample_banks import WEBAPP
+
+pytestmark = pytest.mark.usefixtures("redis_url")
+
+
+@pytest.fixture
+def complete(redis_url):
+    """Give the id of a restore whose stack is complete."""
+    ledger = caller_ledger()
+    restore_id = bring(ledger, RestoreState.CREATING)
+    ledger.stacks.asked(restore_id, RestoreState.CREATING, "stack-id")
+    ledger.stacks.observe(
+        restore_id,
+        RestoreState.CREATING,
+        StackLog("stack-id", "CREATE_COMPLETE", "", "e1"),
+        [],
+        [Built("server_1", "OS::Nova::Server", "CREATE_COMPLETE", "", "new-server")],
+        seen_before="",
+    )
+    assert ledger.move(restore_id, RestoreState.CREATING, RestoreState.COMPLETE)
+    return restore_id
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "said"),
+    [
+        ("destroy", RestoreState.PENDING, "cancel it before it is destroyed"),
+        ("destroy", RestoreState.CREATING, "cancel it before it is destroyed"),
+        ("destroy", RestoreState.DESTROYING, "wait for its end before it is destroyed"),
+        ("destroy", RestoreState.FORGETTING, "wait for its end before it is destroyed"),
+        ("destroy", RestoreState.DESTROYED, "all that it made is deleted already"),
+        (
+            "destroy",
+            RestoreState.FORGOTTEN,
+            "what it built is no stack any more, and is deleted like anything else",
+        ),
+        ("forget", RestoreState.RESTORING, "cancel it before it is forgotten"),
+        ("forget", RestoreState.FAILED, "only a complete one is forgotten"),
+        ("forget", RestoreState.CANCELLED, "only a complete one is forgotten"),
+        ("forget", RestoreState.FORGOTTEN, "what it built is no stack any more"),
+        ("cancel", RestoreState.COMPLETE, "there is nothing to cancel"),
+        ("cancel", RestoreState.CANCELLED, "there is nothing to cancel"),
+        ("cancel", RestoreState.DISCARDING, "there is nothing to cancel"),
+        ("resume", RestoreState.ASSEMBLING, "only a failed or cancelled one is resumed"),
+        ("resume", RestoreState.COMPLETE, "only a failed or cancelled one is resumed"),
+        ("resume", RestoreState.DESTROYED, "only a failed or cancelled one is resumed"),
+    ],
+)
+def test_what_does_not_go_in_a_state_is_refused_and_changes_nothing(verb, state, said):
+    found = restore.get(bring(caller_ledger(), state))
+    with pytest.raises(RestoreError, match=f"^restore {found.id} is {state}: {said}"):
+        getattr(found, verb)()
+    assert found.status.state is state
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        RestoreState.PENDING,
+        RestoreState.CHECKING,
+        RestoreState.RESTORING,
+        RestoreState.ASSEMBLING,
+        RestoreState.CREATING,
+    ],
+)
+def test_all_that_has_not_ended_is_cancelled(state):
+    found = restore.get(bring(caller_ledger(), state))
+    found.cancel()
+    assert (found.status.state, found.status.reason) == (RestoreState.CANCELLED, "cancelled by its user")
+
+
+def test_a_rendering_has_nothing_to_destroy_or_forget(cli, worker):
+    worker()
+    restore_id = cli("submit", "latest", "--bank", str(WEBAPP), "--no-stack", "--wait").stdout.strip()
+    for verb, said in (
+        (("destroy", "--yes"), "never came to a cloud: there is nothing to destroy"),
+        (("forget",), "has no stack: there is nothing to forget"),
+    ):
+        done = cli(*verb, restore_id)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"restore {restore_id} {said}\n")
+
+
+@pytest.mark.parametrize("verb", ["destroy", "forget"])
+def test_an_unknown_restore(cli, verb):
+    done = cli(verb, "nobody-knows")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "there is no restore 'nobody-knows' (restore-worker list shows all)\n"
+
+
+def test_destroy_lists_what_there_is_and_does_nothing_with_nobody_to_ask(cli, complete):
+    done = cli("destroy", complete)
+    assert (done.returncode, done.stderr) == (1, "there is nobody to ask: give --yes to delete all of this\n")
+    stack, server = done.stdout.splitlines()
+    assert stack.split() == ["OS::Heat::Stack", f"restore-{complete}", "stack-id", "CREATE_COMPLETE"]
+    assert server.split() == ["OS::Nova::Server", "new-server", "CREATE_COMPLETE"]
+    assert restore.get(complete).status.state is RestoreState.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said", "state"),
+    [
+        ("\n", 1, "nothing was deleted\n", RestoreState.COMPLETE),
+        ("n\n", 1, "nothing was deleted\n", RestoreState.COMPLETE),
+        ("Yes\n", 0, "shows how it goes on\n", RestoreState.DESTROYING),
+    ],
+)
+def test_destroy_asks_whoever_sits_there(complete, answer, code, said, state):
+    here, there = pty.openpty()
+    try:
+        os.write(here, answer.encode())
+        done = subprocess.run(
+            processes.restore_worker("destroy", complete),
+            cwd=processes.ROOT,
+            stdin=there,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(here)
+        os.close(there)
+    assert done.stdout.endswith("Delete all of this on cloud target? [y/N] ")
+    assert (done.returncode, done.stderr.endswith(said)) == (code, True)
+    assert restore.get(complete).status.state is state
