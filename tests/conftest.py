@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ def pytest_configure() -> None:
         if name.startswith(_FOREIGN):
             del os.environ[name]
     os.environ["HOME"] = os.environ["RESTORE_HOME"] = _scratch.name
+    # A shell has what it runs in the background ignore Ctrl-C, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # At home new examples each time, in CI the same ones each time.

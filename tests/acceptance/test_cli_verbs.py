@@ -49,7 +49,7 @@ def complete(redis_url):
         (
             "destroy",
             RestoreState.FORGOTTEN,
-            "what it built is no stack any more, and is deleted like anything else",
+            "what it built is no stack any more",
         ),
         ("forget", RestoreState.RESTORING, "cancel it before it is forgotten"),
         ("forget", RestoreState.FAILED, "only a complete one is forgotten"),

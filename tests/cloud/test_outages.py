@@ -188,14 +188,15 @@ def test_a_creation_that_died_with_heats_engine_is_cancelled_and_resumed(worker,
 
 
 def test_a_worker_killed_between_heats_creation_and_our_note_makes_no_second_stack(worker, restoring, demo):
-    first = worker(options=["--beat"])
+    soon = {"RESTORE_LEASE_SECONDS": "5"}  # until what was lost is sent again
+    first = worker(options=["--beat"], env=soon)
     submitted = restoring.submit(restoring.small())
     reach(submitted, RestoreState.CREATING)
     query = {"tags": f"restore:{submitted.id}"}
     see(submitted, lambda: demo.orchestration.get("/stacks", params=query).json()["stacks"], "the stack")
     first.kill()
     assert submitted.stack.id == ""
-    worker(options=["--beat"])
+    worker(options=["--beat"], env=soon)
     complete_with_one_stack(restoring, submitted)
     assert restoring.stack(submitted).name == stack_name(submitted.id)
 
