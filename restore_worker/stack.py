@@ -164,16 +164,19 @@ class Heat:
         mark, *others = _tags(restore_id, checkpoint_id)
         with translated(self._cloud, f"creating the stack {name}"):
             try:
-                self._client.stacks.create(
+                created = self._client.stacks.create(
                     stack_name=name,
                     tags=",".join([mark, *others]),
                     timeout_mins=minutes,
                     disable_rollback=True,
                     **_template(hot),
                 )
+                # By id it is found even if somebody has deleted it already.
+                found = created["stack"]["id"]
             except heat.HTTPConflict:
                 self._require_mark(name, mark)
-            return _stack(self._client.stacks.get(name, resolve_outputs=False))
+                found = name
+            return _stack(self._client.stacks.get(found, resolve_outputs=False))
 
     def update(self, stack_id: str, hot: Hot, *, minutes: int) -> None:
         """Begin to make the stack as the template says; what is whole stays, and so do tags.

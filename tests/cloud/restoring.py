@@ -67,7 +67,9 @@ class Restoring:
 
     def stack(self, submitted: restore.Restore) -> Any:
         """Return the restore's stack as the cloud shows it, None if there is none."""
-        return self.connection.orchestration.find_stack(stack_name(submitted.id))
+        found = self.connection.orchestration.find_stack(stack_name(submitted.id))
+        # For a moment, one that is just deleted still has its name.
+        return None if found is None or found.status == "DELETE_COMPLETE" else found
 
     def images(self, submitted: restore.Restore) -> list[Any]:
         """Return the images that the restore made."""

@@ -46,7 +46,7 @@ def create(heat, checkpoint="c1"):
 
 def test_what_is_created_has_the_template_untouched_and_the_tags_of_its_restore(stub, heat):
     stub.answers["POST /orchestration/stacks"] = [Answer(201, {"stack": {"id": "stack-id"}})]
-    stub.answers["GET /orchestration/stacks/restore-r1"] = [Answer(body={"stack": STACK})]
+    stub.answers["GET /orchestration/stacks/stack-id"] = [Answer(body={"stack": STACK})]
     assert create(heat, "Größe, 1 " + "x" * 100) == Stack(
         "stack-id", "restore-r1", "CREATE_IN_PROGRESS", "", "2026-01-01T00:00:00Z"
     )
