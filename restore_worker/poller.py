@@ -130,11 +130,12 @@ class _Follower:
                 f"stack {stack_name(self.record.id)} was deleted by somebody else: resume makes another",
             )
             return
+        known = self.ledger.stacks.get(self.record.id).status
         self._observe(stack)
         if stack.complete:
             self.ledger.stacks.finish(self.record.id, self.record.state, self.heat.outputs(stack.id))
             self._move(RestoreState.COMPLETE)
-        elif stack.failed and stack.mark != begun.before and not self._unfinished():
+        elif stack.mark != begun.before and self._has_failed(stack, known):
             self._move(RestoreState.FAILED, self._reasons(stack))
         elif _age(self.record) > self.limit:
             self.heat.cancel(stack.id)
@@ -235,6 +236,12 @@ class _Follower:
             [each for each in found if each not in known],
             seen_before=log.seen,
         )
+
+    def _has_failed(self, stack: Stack, known: str) -> bool:
+        """Say whether that is how it ends; known: its status at the last look."""
+        # Who deletes a stack cancels its creation first: at the next look it is being deleted.
+        interrupted = stack.reason.endswith("cancelled") and stack.status != known
+        return stack.failed and not interrupted and not self._unfinished()
 
     def _unfinished(self) -> bool:
         """Say whether Heat still builds resources; it goes on with those that were begun when another failed."""

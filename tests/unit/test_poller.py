@@ -150,6 +150,16 @@ def test_causes_are_told_before_consequences_and_the_rest_is_counted(world):
     assert (state, reason) == (RestoreState.FAILED, "; ".join(told) + " (and 1 more)")
 
 
+def test_a_stack_that_is_cancelled_may_be_on_its_way_to_be_deleted(world):
+    site, restore_id = world.sites["target"], world.creating()
+    site.fail()
+    site.stacks = {name: replace(each, reason="Stack CREATE cancelled") for name, each in site.stacks.items()}
+    world.round()
+    assert world.ended(restore_id)[0] is RestoreState.CREATING
+    world.round()
+    assert world.ended(restore_id) == (RestoreState.FAILED, "Stack CREATE cancelled")
+
+
 def test_a_token_that_ended_is_told_with_the_setting_that_mends_it(world):
     site, restore_id = world.sites["target"], world.creating()
     site.fail("Unauthorized: expired (HTTP 401)")
