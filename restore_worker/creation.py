@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from restore_worker.building import same_cloud
 from restore_worker.cloud import connect, translated
-from restore_worker.entries import RestoreRecord
+from restore_worker.entries import Built, RestoreRecord
 from restore_worker.errors import CloudError, CloudUnavailableError, TemplateError
 from restore_worker.ledger import Ledger
 from restore_worker.registry import installed
-from restore_worker.stack import Heat, Stack, StackResource, stack_name
+from restore_worker.stack import Heat, Stack, stack_name
 from restore_worker.states import RestoreState
 from restore_worker.template import Hot
 
@@ -72,7 +72,7 @@ def _go_on(heat: Heat, cloud: str, stack: Stack, hot: Hot, minutes: int) -> None
     heat.update(stack.id, hot, minutes=minutes)
 
 
-def _clear(cloud: str, resources: Iterable[StackResource]) -> None:
+def _clear(cloud: str, resources: Iterable[Built]) -> None:
     """Have the plugins delete what Heat would leave lying of resources that it builds anew."""
     for each in resources:
         plugin = installed().get(each.type)

@@ -224,16 +224,12 @@ class _Follower:
         nameless = any(each.status == "CREATE_IN_PROGRESS" and not each.physical_id for each in known)
         if not (events or nameless) and stack.status == log.status:
             return
-        found = (
-            Built(each.name, each.type, each.status, each.reason, each.physical_id)
-            for each in self.heat.resources(stack.id)
-        )
         self.ledger.stacks.observe(
             self.record.id,
             self.record.state,
             StackLog(stack.id, stack.status, stack.reason, events[-1].id if events else log.seen),
             [StackChange(each.resource, each.status, each.reason) for each in events],
-            [each for each in found if each not in known],
+            [each for each in self.heat.resources(stack.id) if each not in known],
             seen_before=log.seen,
         )
 

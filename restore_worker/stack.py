@@ -11,6 +11,7 @@ import heatclient.exc as heat
 from heatclient.client import Client
 
 from restore_worker.cloud import connect, translated
+from restore_worker.entries import Built
 from restore_worker.errors import CloudError, CloudUnavailableError
 from restore_worker.template import HOT_VERSION, Hot
 
@@ -66,26 +67,13 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True)
-class StackResource:
-    """A resource of a stack; physical_id: "" while it has none."""
-
-    name: str
-    type: str
-    status: str
-    reason: str
-    physical_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class StackEvent:
-    """Something that happened to a resource, or to the stack under its own name; time: ISO."""
+    """Something that happened to a resource, or to the stack under its own name."""
 
     id: str
-    time: str
     resource: str
     status: str
     reason: str
-    physical_id: str
 
 
 class Heat:
@@ -217,11 +205,11 @@ class Heat:
             except heat.HTTPNotFound:
                 return
 
-    def resources(self, stack_id: str) -> list[StackResource]:
+    def resources(self, stack_id: str) -> list[Built]:
         """Return all resources of the stack; a deleted one has none."""
         with translated(self._cloud, f"listing the resources of the stack {stack_id}"):
             return [
-                StackResource(
+                Built(
                     name=each.resource_name,
                     type=each.resource_type,
                     status=each.resource_status,
@@ -240,11 +228,9 @@ class Heat:
             return [
                 StackEvent(
                     id=each.id,
-                    time=each.event_time,
                     resource=each.resource_name,
                     status=each.resource_status,
                     reason=each.resource_status_reason or "",
-                    physical_id=each.physical_resource_id or "",
                 )
                 for each in self._client.events.list(stack_id, marker=after, sort_dir="asc")
             ]

@@ -107,9 +107,6 @@ FINAL_RESTORE_STATES = frozenset(
     }
 )
 
-# Heat works on the stack: the poller follows it.
-FOLLOWED_RESTORE_STATES = frozenset({RestoreState.CREATING, RestoreState.DESTROYING, RestoreState.FORGETTING})
-
 RESOURCE_TRANSITIONS: frozenset[tuple[ResourceState, ResourceState]] = frozenset(
     {
         # its last child was settled

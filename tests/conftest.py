@@ -57,7 +57,7 @@ def worker(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., processes.P
     numbers = itertools.count(1)
 
     def start(**choices: object) -> processes.Program:
-        program = processes.start_worker(tmp_path / f"worker{next(numbers)}.log", **choices)  # type: ignore[arg-type]
+        program = processes.start_worker(tmp_path / f"worker{next(numbers)}.log", **choices)  # type: ignore[arg-type]  # they are checked there
         started.append(program)
         return program
 
@@ -104,7 +104,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: object, ids: list[str]) -> None:
     """Note the same where other processes collect."""
-    node.config.stash[_collected] = len(ids)  # type: ignore[attr-defined]
+    node.config.stash[_collected] = len(ids)  # type: ignore[attr-defined]  # xdist has no types
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

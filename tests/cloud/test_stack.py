@@ -203,7 +203,9 @@ def test_limits_of_heat_are_told_before_anything_is_made(cloud, demo, heat, rest
         ):
             heat.try_room(4, 1000)
         create(heat, restore_id, hot_of(one=thing()))
-        with pytest.raises(CloudError, match=r"maximum stacks per tenant.*delete some stacks; have the limit raised"):
+        with pytest.raises(
+            CloudError, match=r"maximum stacks per tenant.*delete some stacks; have the limit raised"
+        ):
             heat.try_room(3, 1000)
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from restore_worker.entries import Built, StackLog
 from restore_worker.stack_ledger import Begun, StackChange
-from restore_worker.states import FINAL_RESTORE_STATES, FOLLOWED_RESTORE_STATES, RestoreState
+from restore_worker.states import FINAL_RESTORE_STATES, RestoreState
 from tests.support.restores import AnyLedger, Ledgers, bring, go_on, record, snapshot, told
+from tests.support.stack_twin import FOLLOWED_RESTORE_STATES
 
 CREATING, DESTROYING = RestoreState.CREATING, RestoreState.DESTROYING
 SERVER = Built("server_1", "OS::Nova::Server", "CREATE_COMPLETE", "state changed", "physical-1")

@@ -37,7 +37,7 @@ def shared_worker(
     numbers = itertools.count(1)
 
     def start(**choices: object) -> processes.Program:
-        program = processes.start_worker(folder / f"shared{next(numbers)}.log", **choices)  # type: ignore[arg-type]
+        program = processes.start_worker(folder / f"shared{next(numbers)}.log", **choices)  # type: ignore[arg-type]  # they are checked there
         started.append(program)
         return program
 

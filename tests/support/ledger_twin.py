@@ -9,13 +9,12 @@ from restore_worker.entries import Claimed, Event, Held, Idle, NewRestore, Node,
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.states import (
     FINAL_RESTORE_STATES,
-    FOLLOWED_RESTORE_STATES,
     ResourceState,
     RestoreState,
     may_follow,
 )
 from restore_worker.template import Fragment, Hot
-from tests.support.stack_twin import StackTwin
+from tests.support.stack_twin import FOLLOWED_RESTORE_STATES, StackTwin
 from tests.support.twin_reader import Resource, Restore, TwinReader, time_of
 
 DAY = 86400

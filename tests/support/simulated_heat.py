@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from restore_worker.entries import Built
 from restore_worker.errors import CloudUnavailableError
-from restore_worker.stack import Stack, StackEvent, StackResource, stack_name
+from restore_worker.stack import Stack, StackEvent, stack_name
 from restore_worker.template import Hot
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class SimulatedStack:
 
     def note(self) -> None:
         place, status = f"{self.id}.{len(self.events) + 1}", f"{self.action}_{self.status}"
-        self.events.append(StackEvent(place, "", "server", status, "as Heat says", self.server))
+        self.events.append(StackEvent(place, "server", status, "as Heat says"))
 
 
 class SimulatedHeat:
@@ -121,11 +122,11 @@ class SimulatedHeat:
             if self._of(stack_id) in self.live:
                 self._begin(self._of(stack_id), "DELETE")
 
-    def resources(self, stack_id: str) -> list[StackResource]:
+    def resources(self, stack_id: str) -> list[Built]:
         with self._call():
             stack = self._of(stack_id)
             status = f"{stack.action}_{stack.status}"
-        return [StackResource("server", "OS::Nova::Server", status, "as Heat says", stack.server)]
+        return [Built("server", "OS::Nova::Server", status, "as Heat says", stack.server)]
 
     def events(self, stack_id: str, after: str = "") -> list[StackEvent]:
         with self._call():

@@ -10,6 +10,9 @@ from restore_worker.stack_ledger import Begun, StackChange
 from restore_worker.states import RestoreState
 from tests.support.twin_reader import Restore
 
+# Heat works on the stack.
+FOLLOWED_RESTORE_STATES = frozenset({RestoreState.CREATING, RestoreState.DESTROYING, RestoreState.FORGETTING})
+
 
 class StackTwin:
     """The same doors as `restore_worker.stack_ledger.StackLedger`.

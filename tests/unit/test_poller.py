@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from restore_worker import poller
+from restore_worker.entries import Built
 from restore_worker.errors import CloudUnavailableError
-from restore_worker.stack import Stack, StackEvent, StackResource, stack_name
+from restore_worker.stack import Stack, StackEvent, stack_name
 from restore_worker.states import RestoreState
 from tests.support.ledger_twin import LedgerTwin
 from tests.support.restores import bring
@@ -28,7 +29,7 @@ class Site:
     away: bool = False
     stacks: dict[str, Stack] = field(default_factory=dict)
     happened: list[StackEvent] = field(default_factory=list)
-    built: list[StackResource] = field(default_factory=list)
+    built: list[Built] = field(default_factory=list)
 
     def ours(self) -> dict[str, Stack]:
         self.asked["stacks"] += 1
@@ -41,7 +42,7 @@ class Site:
         known = [number for number, each in enumerate(self.happened, 1) if each.id == after]
         return self.happened[known[0] if known else 0 :]
 
-    def resources(self, _stack_id: str) -> list[StackResource]:
+    def resources(self, _stack_id: str) -> list[Built]:
         self.asked["resources"] += 1
         return self.built
 
@@ -51,10 +52,10 @@ class Site:
     def fail(self, *reasons: str) -> None:
         """Let every stack fail because of resources with these reasons."""
         self.built = [
-            StackResource(f"r{number}", "OS::Heat::None", "CREATE_FAILED", reason, "")
+            Built(f"r{number}", "OS::Heat::None", "CREATE_FAILED", reason, "")
             for number, reason in enumerate(reasons)
         ]
-        self.happened.append(StackEvent(f"event-{len(self.happened)}", "", "r0", "CREATE_FAILED", "", ""))
+        self.happened.append(StackEvent(f"event-{len(self.happened)}", "r0", "CREATE_FAILED", ""))
         self.stacks = {name: replace(each, status="CREATE_FAILED") for name, each in self.stacks.items()}
 
 
@@ -104,18 +105,18 @@ def test_all_stacks_of_a_cloud_cost_one_list_and_resources_are_asked_of_those_th
     first = world.round()
     assert (first["stacks"], first["events"]) == (1, 30)
     assert world.round() == {"stacks": 1, "events": 30}
-    site.happened.append(StackEvent("event-1", "", "server", IN_PROGRESS, "", ""))
-    site.built = [StackResource("server", "OS::Nova::Server", IN_PROGRESS, "", "physical")]
+    site.happened.append(StackEvent("event-1", "server", IN_PROGRESS, ""))
+    site.built = [Built("server", "OS::Nova::Server", IN_PROGRESS, "", "physical")]
     assert world.round() == {"stacks": 1, "events": 30, "resources": 30}
     assert world.round() == {"stacks": 1, "events": 30}
 
 
 def test_a_resource_whose_id_is_not_known_yet_is_asked_for_again(world):
     site, restore_id = world.sites["target"], world.creating()
-    site.happened.append(StackEvent("event-1", "", "server", IN_PROGRESS, "", ""))
-    site.built = [StackResource("server", "OS::Nova::Server", IN_PROGRESS, "", "")]
+    site.happened.append(StackEvent("event-1", "server", IN_PROGRESS, ""))
+    site.built = [Built("server", "OS::Nova::Server", IN_PROGRESS, "", "")]
     world.round()
-    site.built = [replace(site.built[0], physical_id="physical")]
+    site.built = [site.built[0]._replace(physical_id="physical")]
     world.round()
     assert [each.physical_id for each in world.ledger.stacks.built(restore_id)] == ["physical"]
 
