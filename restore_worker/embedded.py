@@ -40,10 +40,13 @@ def address(home: Path) -> str | None:
 def ownership(home: Path) -> Iterator[int]:
     """Make the state directory, and own it until the end and as long as any process holds the yielded descriptor.
 
-    Raises RestoreError if it is owned already, or open to others.
+    All in it is closed to others. Raises RestoreError if it is owned already, or open to others.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if home.stat().st_mode & 0o077:
+    found = home.stat()
+    if found.st_uid != os.geteuid():
+        raise RestoreError(f"RESTORE_HOME: {home} belongs to another user: name a directory of your own")
+    if found.st_mode & 0o077:
         raise RestoreError(f"RESTORE_HOME: others may enter {home}: `chmod 700` it, or name another directory")
     lock = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -54,6 +57,10 @@ def ownership(home: Path) -> Iterator[int]:
             raise RestoreError(f"`restore-worker up` is running already in {home}, as process {owner}") from None
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
+        for path in home.rglob("*"):
+            # What an earlier version or a copy from elsewhere left there.
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & ~0o077)
         yield lock
     finally:
         os.close(lock)

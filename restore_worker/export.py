@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 from restore_worker.errors import RestoreError
@@ -15,8 +16,8 @@ logger = logging.getLogger(__name__)
 def write_hot(hot: Hot, file: Path) -> None:
     """Write a template, and beside it the environment if any of its parameters has a value.
 
-    The environment of ``app.yaml`` is ``app.env.yaml``. Each file is there whole or as it was before.
-    Raises RestoreError that names the file which cannot be written.
+    The environment of ``app.yaml`` is ``app.env.yaml``. Each file is there whole or as it was before, and only its
+    owner may read it, whoever could before. Raises RestoreError that names the file which cannot be written.
     """
     _write(file, hot.text)
     logger.info("template: %s", file)
@@ -33,11 +34,15 @@ def _write(file: Path, text: str) -> None:
             # A pipe or a device must stay what it is.
             file.write_bytes(text.encode())
             return
+        if file.is_symlink() and file.lstat().st_uid != os.geteuid():
+            raise RestoreError(f"{file} is a link that another user made: name the file that it leads to")
         # Where a link leads to, so that it stays a link.
         target = file.resolve()
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        unfinished = Path(name)
         try:
-            unfinished.write_bytes(text.encode())
+            with os.fdopen(descriptor, "wb") as output:
+                output.write(text.encode())
             unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)

@@ -46,6 +46,8 @@ class Up(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run until a signal comes (0) or one of the programs ends (1)."""
+        # Nobody else reads what Valkey and the others write.
+        os.umask(0o077)
         current = settings.load()
         concurrency = parsed_args.concurrency or current.concurrency
         port = None if parsed_args.no_flower else parsed_args.flower_port
