@@ -8,7 +8,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo demo-cloud test unit lint types cloud test-cloud cloud-down cloud-wipe bench docs lock clean
+.PHONY: setup demo demo-cloud test unit lint types audit cloud test-cloud cloud-down cloud-wipe bench docs lock clean
 
 setup: .venv/.dev
 
@@ -31,6 +31,10 @@ lint: .venv/.dev
 
 types: .venv/.dev
 	$(BIN)/mypy
+
+# Asks a service on the internet; where that cannot be reached, it says so.
+audit: .venv/.dev
+	$(BIN)/python .ci/audit.py -r requirements/runtime.txt -r requirements/dev.txt
 
 # An OpenStack on 127.0.0.1; Debian or Ubuntu only, and root or sudo the first time.
 cloud: | .venv/bin/python
