@@ -41,6 +41,7 @@ class NewRestore:
     children: by index, indices of what must be restored first.
     work: by index, JSON.
     findings: JSON.
+    key: what its caller knows the request by, "" if that is nothing.
     """
 
     id: str
@@ -56,15 +57,18 @@ class NewRestore:
     children: Sequence[Sequence[int]]
     work: Sequence[str]
     findings: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRecord:
     """A restore as it stands.
 
-    digest, cloud, identity, wants_stack: as of `NewRestore`.
+    digest, cloud, identity, wants_stack, key: as of `NewRestore`.
     updated: when it came into its state.
     size: resources in all; left: not settled yet; failed: failed or skipped.
+    discarded: whether something that it made may be deleted already.
+    fingerprint: of its resources (`restore_worker.earlier`).
     """
 
     id: str
@@ -85,6 +89,9 @@ class RestoreRecord:
     left: int
     failed: int
     types: tuple[str, ...]
+    discarded: bool
+    fingerprint: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)

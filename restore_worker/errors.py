@@ -84,6 +84,10 @@ class UnknownRestoreError(RestoreError):
     """There is no such restore."""
 
 
+class DuplicateRestoreError(RestoreError):
+    """The same was submitted before."""
+
+
 class RefusedError(RestoreError):
     """The restore was refused before anything was written."""
 

@@ -30,16 +30,19 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.client import Pipeline
 from redis.exceptions import BusyLoadingError
 from redis.retry import Retry
 
-from restore_worker.entries import Claimed, Held, Idle, NewRestore, Node, Outcome, Settled
-from restore_worker.errors import LedgerError, StaleLeaseError
+from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
+from restore_worker.entries import Claimed, Held, Idle, NewRestore, Node, Outcome, RestoreRecord, Settled
+from restore_worker.errors import LedgerError, StaleLeaseError, UnknownRestoreError
 from restore_worker.ledger_reader import (
     DUE,
     FOLLOWED,
@@ -51,6 +54,7 @@ from restore_worker.ledger_reader import (
     nodes_of,
     translated,
 )
+from restore_worker.recording import write_down
 from restore_worker.settings import Settings
 from restore_worker.stack_ledger import StackLedger
 from restore_worker.states import ResourceState, RestoreState, may_follow
@@ -75,52 +79,63 @@ class Ledger(LedgerReader):
 
     # The submitter's side
 
-    def record(self, new: NewRestore) -> None:
-        """Write a restore down, as pending, in one transaction."""
-        keys = keys_of(new.id)
-        parents: dict[int, list[int]] = {}
-        for index, children in enumerate(new.children):
-            for child in children:
-                parents.setdefault(child, []).append(index)
-        progress: dict[str, str | int] = {}
-        for index, children in enumerate(new.children):
-            progress[f"{index}.state"] = ResourceState.PLANNED if children else ResourceState.READY
-            progress[f"{index}.needs"] = len(children)
-        now = self._now()
-        record: dict[str, str | int | float] = {
-            "checkpoint": new.checkpoint,
-            "plan": new.plan,
-            "bank": new.bank,
-            "digest": new.digest,
-            "cloud": new.cloud,
-            "identity": new.identity,
-            "wants_stack": int(new.wants_stack),
-            "description": new.description,
-            "state": RestoreState.PENDING,
-            "reason": "",
-            "created": now,
-            "updated": now,
-            "epoch": 1,
-            "size": len(new.nodes),
-            "left": len(new.nodes),
-            "failed": 0,
-            "leaves": ",".join(str(index) for index, children in enumerate(new.children) if not children),
-            "types": ",".join(sorted({node.type for node in new.nodes})),
-            "findings": new.findings,
-        }
-        pipeline = self._client.pipeline(transaction=True)
-        pipeline.hset(keys["record"], mapping=cast("Any", record))
-        pipeline.hset(keys["progress"], mapping=cast("Any", progress))
-        if parents:
-            joined = {str(child): ",".join(map(str, indices)) for child, indices in parents.items()}
-            pipeline.hset(keys["parents"], mapping=cast("Any", joined))
-        pipeline.hset(keys["nodes"], mapping=cast("Any", {node.index: _dump_node(node) for node in new.nodes}))
-        pipeline.hset(keys["work"], mapping=cast("Any", dict(enumerate(new.work))))
-        pipeline.xadd(keys["events"], {"event": RestoreState.PENDING, "resource": ""})
-        pipeline.zadd(RESTORES, {new.id: now})
-        pipeline.zadd(DUE, {f"{new.id}/": now + self._patience})
-        with translated():
-            pipeline.execute()
+    def record(self, new: NewRestore, *, force: bool = False) -> str:
+        """Write a restore down, as pending, in one transaction; return its id.
+
+        If its key names a restore already, nothing is written, and that one's id is returned.
+        force: although the same is restored to the same cloud already.
+        Raises DuplicateRestoreError otherwise, or if the key was given to another request.
+        """
+        with translated(), self._client.pipeline(transaction=True) as transaction:
+            while True:
+                try:
+                    # Whoever writes one down meanwhile, or goes on with one that we saw, makes us look again.
+                    transaction.watch(RESTORES)  # type: ignore[no-untyped-call]  # redis has few types
+                    earlier = list(self._earlier(new, transaction))
+                    if any(each.id == new.id for each in earlier):
+                        return new.id  # written, but the answer was lost
+                    if (named := named_before(new, earlier)) is not None:
+                        return named
+                    if not force:
+                        refuse_twice(new, earlier)
+                    now = self._now()
+                    transaction.multi()
+                    write_down(transaction, new, now, now + self._patience)
+                    transaction.execute()
+                except redis.WatchError:
+                    continue
+                return new.id
+
+    def _earlier(self, new: NewRestore, transaction: Pipeline) -> Iterator[Earlier]:
+        """Yield the restores of the same checkpoint or key; they are watched, too."""
+        ids = cast("list[str]", self._client.zrange(RESTORES, 0, -1))
+        reading = self._client.pipeline(transaction=False)
+        for restore_id in ids:
+            reading.hmget(keys_of(restore_id)["record"], ["checkpoint", "key"])
+        for restore_id, (checkpoint, key) in zip(ids, reading.execute(), strict=True):
+            if checkpoint == new.checkpoint or (new.key and key == new.key):
+                transaction.watch(keys_of(restore_id)["record"])  # type: ignore[no-untyped-call]  # the same
+                with suppress(UnknownRestoreError):  # it has just expired
+                    yield self._seen_of(self.get(restore_id))
+
+    def _seen_of(self, record: RestoreRecord) -> Earlier:
+        resources = self.resources(record.id)
+        return Earlier(
+            id=record.id,
+            state=record.state,
+            checkpoint=record.checkpoint,
+            cloud=record.cloud,
+            identity=record.identity,
+            # One of an earlier version has none written down.
+            fingerprint=record.fingerprint or fingerprint(each.node for each in resources),
+            key=record.key,
+            made=record.state not in {RestoreState.FAILED, RestoreState.CANCELLED}
+            or record.discarded
+            or bool(self.stacks.get(record.id).id or self.all_made(record.id))
+            # Heat may have been asked, or a worker have made something, without a note of it yet.
+            or record.id in self.stacks.followed()
+            or any(each.state is ResourceState.RUNNING for each in resources),
+        )
 
     def resume(self, restore_id: str) -> int:
         """Open a new epoch over what is not done; return its number, 0 if the restore is not stopped."""
@@ -263,7 +278,3 @@ def connect(settings: Settings, *, retries: int = 15) -> Ledger:
         health_check_interval=30,
     )
     return Ledger(client, patience=settings.lease_seconds, keep_days=settings.keep_days)
-
-
-def _dump_node(node: Node) -> str:
-    return json.dumps([node.type, node.id, node.name, node.queue])

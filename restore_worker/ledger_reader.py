@@ -49,7 +49,8 @@ class LedgerReader:
             values = cast("list[str | None]", self._client.hmget(keys_of(restore_id)["record"], names))
         if values[0] is None:
             raise UnknownRestoreError(f"there is no restore {restore_id!r} (restore-worker list shows all)")
-        fields = dict(zip(names, cast("list[str]", values), strict=True))
+        # What a restore of an earlier version lacks is "".
+        fields = {name: value or "" for name, value in zip(names, values, strict=True)}
         return RestoreRecord(
             id=restore_id,
             checkpoint=fields["checkpoint"],
@@ -69,6 +70,9 @@ class LedgerReader:
             left=int(fields["left"]),
             failed=int(fields["failed"]),
             types=tuple(fields["types"].split(",")),
+            discarded=bool(fields["discarded"]),
+            fingerprint=fields["fingerprint"],
+            key=fields["key"],
         )
 
     def restores(self) -> Iterator[RestoreRecord]:

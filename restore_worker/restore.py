@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +32,8 @@ from restore_worker.submitted import Restore, caller_ledger, start
 __all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
 
 logger = logging.getLogger(__name__)
+
+_KEY = re.compile(r"[A-Za-z0-9_.:/@+=-]{1,128}")
 
 
 def plan(
@@ -60,7 +63,7 @@ def plan(
     return render(made, verify=verify)
 
 
-def submit(
+def submit(  # noqa: PLR0913 - the choices that a command line has
     checkpoint_id: str,
     *,
     bank: str | Path | None = None,
@@ -69,6 +72,8 @@ def submit(
     create_stack: bool = True,
     parameters: RestoreParameters | None = None,
     resources: Iterable[str] | None = None,
+    force: bool = False,
+    idempotency_key: str | None = None,
 ) -> Restore:
     """Write the restore down for the workers, and return at once.
 
@@ -78,8 +83,16 @@ def submit(
     cloud: name of the target in clouds.yaml, by default the environment's ``OS_CLOUD`` if there is to be a stack.
     export: where `Restore.wait` shall write the template.
     create_stack: False to leave the stack to the user: with a cloud, what Heat cannot build is built.
-    Raises RefusedError with all problems, or another RestoreError; nothing has been written then.
+    force: also if another restore brought the same resources of the checkpoint to that cloud, or is about to.
+    idempotency_key: a name for the request, 1 to 128 letters, digits and ``_.:/@+=-``: given again, the restore
+        that was made the first time is returned, as long as it is remembered.
+    Raises RefusedError with all problems, DuplicateRestoreError if it is done already, or another RestoreError;
+    nothing has been written then.
     """
+    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
+        raise RestoreError(
+            f"the idempotency key {idempotency_key[:150]!r} is not made of 1 to 128 letters, digits and _.:/@+=-"
+        )
     target = cloud or (settings.load().cloud if create_stack else None) or ""
     if target:
         clouds.check_cloud(target)
@@ -88,10 +101,11 @@ def submit(
         problems = tuple(str(each) for each in made.problems)
         headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
         raise RefusedError("\n  ".join((headline, *problems)), problems)
-    new = _new_restore(made, target, wants_stack=bool(target) and create_stack)
-    caller_ledger().record(new)
-    start(new.id, 1)
-    return Restore(new.id, Path(export) if export else None)
+    new = _new_restore(made, target, wants_stack=bool(target) and create_stack, key=idempotency_key or "")
+    recorded = caller_ledger().record(new, force=force)
+    if recorded == new.id:
+        start(new.id, 1)
+    return Restore(recorded, Path(export) if export else None)
 
 
 def get(restore_id: str) -> Restore:
@@ -126,7 +140,7 @@ def _identity(cloud: str) -> str:
         return ""
 
 
-def _new_restore(made: Plan, cloud: str, *, wants_stack: bool) -> NewRestore:
+def _new_restore(made: Plan, cloud: str, *, wants_stack: bool, key: str) -> NewRestore:
     return NewRestore(
         id=str(uuid.uuid4()),
         checkpoint=made.checkpoint.id,
@@ -150,4 +164,5 @@ def _new_restore(made: Plan, cloud: str, *, wants_stack: bool) -> NewRestore:
         children=[planned.children for planned in made.resources],
         work=[planned.work.model_dump_json() for planned in made.resources],
         findings=json.dumps(made.findings),
+        key=key,
     )

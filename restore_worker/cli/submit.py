@@ -44,6 +44,18 @@ class Submit(CommandWithExample):
             metavar="FILE",
             help="with --wait: write the template there (later: restore-worker template ID --output FILE)",
         )
+        parser.add_argument(
+            "--force",
+            action="store_true",
+            help="also if another restore brought the same resources of the checkpoint to that cloud, or is about "
+            "to: they come twice then",
+        )
+        parser.add_argument(
+            "--idempotency-key",
+            metavar="KEY",
+            help="a name for this request: given again with the same request, it makes no second restore, and the "
+            "id of the first one is printed (1 to 128 letters, digits and _.:/@+=-)",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -58,6 +70,8 @@ class Submit(CommandWithExample):
             create_stack=not parsed_args.no_stack,
             parameters=parsed_args.parameters,
             resources=parsed_args.resources,
+            force=parsed_args.force,
+            idempotency_key=parsed_args.idempotency_key,
         )
         if not submitted.status.cloud and not parsed_args.no_stack:
             logger.info("no cloud is named: the template is rendered, nothing is built")

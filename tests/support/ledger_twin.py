@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
 from restore_worker.entries import Claimed, Event, Held, Idle, NewRestore, Node, Settled
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.states import (
@@ -31,7 +32,14 @@ class LedgerTwin(TwinReader):
 
     # The submitter's side
 
-    def record(self, new: NewRestore) -> None:
+    def record(self, new: NewRestore, *, force: bool = False) -> str:
+        earlier = [self._seen_of(each) for each in self._restores.values() if self._find(each.new.id)]
+        if new.id in self._restores:
+            return new.id
+        if (named := named_before(new, earlier)) is not None:
+            return named
+        if not force:
+            refuse_twice(new, earlier)
         resources: list[Resource] = []
         for node, children, work in zip(new.nodes, new.children, new.work, strict=True):
             resource = Resource(node, work, [resources[child] for child in children])
@@ -44,6 +52,7 @@ class LedgerTwin(TwinReader):
         self._restores[new.id] = restore
         self._note(restore, RestoreState.PENDING)
         self._look_at(restore)
+        return new.id
 
     def resume(self, restore_id: str) -> int:
         restore = self._find(restore_id)
@@ -236,6 +245,14 @@ class LedgerTwin(TwinReader):
         return restore.state if resource is None else resource.node
 
     # What happens inside
+
+    def _seen_of(self, restore: Restore) -> Earlier:
+        new, id_ = restore.new, restore.new.id
+        running = any(each.state is ResourceState.RUNNING for each in restore.resources)
+        noted = bool(restore.made or restore.stack.log.id or restore.discarded or id_ in self.stacks.ids)
+        made = restore.state not in {RestoreState.FAILED, RestoreState.CANCELLED} or noted or running
+        cloud = new.cloud, restore.identity
+        return Earlier(id_, restore.state, new.checkpoint, *cloud, fingerprint(new.nodes), new.key, made)
 
     def _refuse(self, restore: Restore, resource: Resource, most_attempts: int) -> Settled | None:
         if resource.cause is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import uuid
 from collections.abc import Callable, Sequence
@@ -28,9 +29,12 @@ def node(index: int) -> Node:
     return Node(index, f"Type::{index % 2}", f"id-{index}", f"näme {index}", queue)
 
 
-def new_restore(children: Sequence[Sequence[int]], restore_id: str | None = None) -> NewRestore:
-    """Return a restore whose resources depend on what ``children`` says by index."""
-    return NewRestore(
+def new_restore(children: Sequence[Sequence[int]], restore_id: str | None = None, **choices: Any) -> NewRestore:
+    """Return a restore whose resources depend on what ``children`` says by index.
+
+    choices: fields that shall be otherwise.
+    """
+    made = NewRestore(
         id=restore_id or str(uuid.uuid4()),
         checkpoint="checkpoint-1",
         plan="nightly",
@@ -45,13 +49,12 @@ def new_restore(children: Sequence[Sequence[int]], restore_id: str | None = None
         work=[f'{{"index": {index}}}' for index in range(len(children))],
         findings='[["Type::0","","","field","reason"]]',
     )
+    return dataclasses.replace(made, **choices)
 
 
 def record(ledger: AnyLedger, children: Sequence[Sequence[int]] = DIAMOND) -> str:
     """Write a restore down; its id."""
-    new = new_restore(children)
-    ledger.record(new)
-    return new.id
+    return ledger.record(new_restore(children), force=True)
 
 
 def begin(ledger: AnyLedger, children: Sequence[Sequence[int]] = DIAMOND) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from restore_worker.earlier import fingerprint
 from restore_worker.entries import Built, Event, NewRestore, Node, ResourceProgress, RestoreRecord, StackLog
 from restore_worker.errors import UnknownRestoreError
 from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
@@ -121,6 +122,9 @@ class TwinReader:
             left=restore.left,
             failed=sum(each.settled and each.state is not ResourceState.DONE for each in restore.resources),
             types=tuple(sorted({node.type for node in new.nodes})),
+            discarded=restore.discarded,
+            fingerprint=fingerprint(new.nodes),
+            key=new.key,
         )
 
     def restores(self) -> Iterator[RestoreRecord]:

@@ -25,7 +25,7 @@ ROWS = (
     ("bank", "catalogue"),
     ("plugin", "registry", "context"),
     ("definitions", "parameters", "plan", "render"),
-    ("entries", "ledger_reader", "stack_ledger", "ledger"),
+    ("entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger"),
     ("session", "cloud_errors", "cloud", "stack"),
     ("canvas", "app"),
     ("lease", "worker", "building"),
@@ -36,7 +36,7 @@ ROWS = (
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
     ("celery", "kombu"): {"app", "canvas", "consumer", "tasks"},
-    ("redis",): {"ledger", "ledger_reader", "stack_ledger"},
+    ("redis",): {"ledger", "ledger_reader", "recording", "stack_ledger"},
     ("openstack", "keystoneauth1", "heatclient", "requests"): {
         "session",
         "cloud_errors",
