@@ -6,6 +6,7 @@ names) if there is one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -43,6 +44,14 @@ def _defaults() -> dict[str, Any]:
     }
 
 
+def _under(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults with what a deployment chose instead: Celery would take defaults before its choices."""
+    return {
+        name: {**value, **chosen.get(name, {})} if isinstance(value, dict) else chosen.get(name, value)
+        for name, value in _defaults().items()
+    }
+
+
 def _every_few_seconds(task: str) -> dict[str, Any]:
     # With no worker for an hour, one pass is as good as 720.
     return {"task": task, "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}}
@@ -50,7 +59,7 @@ def _every_few_seconds(task: str) -> dict[str, Any]:
 
 def _application() -> Celery:
     app = Celery("restore_worker", include=["restore_worker.tasks"])
-    app.add_defaults(_defaults)
+    app.add_defaults(lambda: _under(app.loader.conf))
     module = settings.load().celery_config
     with cwd_in_path():
         configured = find_spec(module.split(".")[0]) is not None
