@@ -259,8 +259,8 @@ function verbs.move(from, to, reason, keep, hot)
   if hot then redis.call('HSET', RECORD, 'hot', hot) end
   if to == 'discarding' then redis.call('HSET', RECORD, 'discarded', 1) end
   event(to, '', 'reason', reason)
-  -- Who cancels a creation wants it stopped at Heat's, too.
-  if AT_HEAT[to] or (from == 'creating' and to == 'cancelled') then
+  -- Heat may still be at a creation that was cancelled or given up: it is stopped there, and seen to its end.
+  if AT_HEAT[to] or (from == 'creating' and (to == 'cancelled' or to == 'failed')) then
     redis.call('SADD', FOLLOWED, ID)
   else
     redis.call('SREM', FOLLOWED, ID)

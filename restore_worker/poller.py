@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # Heat ends by its own timeout; beyond that it is given up after so much more.
 _GRACE = timedelta(minutes=5)
-# A creation that was cancelled may just be on its way to Heat, whose answers are waited for so long.
+# A creation that was cancelled may just be on its way to Heat, and what Heat has begun comes to its end: so long.
 _LAGGARDS = timedelta(minutes=15)
 # Reasons that are told with a failed stack; the rest is counted.
 _TOLD = 5
@@ -41,9 +41,10 @@ def poll(ledger: Ledger, minutes: int) -> Iterator[str]:
 
     minutes: how long Heat may work on a stack.
     """
-    for name, records in _by_cloud(ledger).items():
-        limit = timedelta(minutes=minutes) + _GRACE
+    limit = timedelta(minutes=minutes) + _GRACE
+    for (name, identity), records in _by_target(ledger).items():
         try:
+            same_cloud(name, identity)
             heat = Heat(name)
             stacks = heat.ours()
         except RestoreError as error:
@@ -53,7 +54,6 @@ def poll(ledger: Ledger, minutes: int) -> Iterator[str]:
         for record in records:
             follower = _Follower(ledger, heat, record, stacks.get(stack_name(record.id)), limit)
             try:
-                same_cloud(name, record.identity)
                 if follower.step():
                     yield record.id
             except RestoreError as error:
@@ -64,23 +64,28 @@ def poll(ledger: Ledger, minutes: int) -> Iterator[str]:
                 _tell(ledger, record, limit, RestoreError(f"unforeseen: {error!r}"))
 
 
-def _by_cloud(ledger: Ledger) -> dict[str, list[RestoreRecord]]:
-    found: dict[str, list[RestoreRecord]] = {}
+def _by_target(ledger: Ledger) -> dict[tuple[str, str], list[RestoreRecord]]:
+    """Return what is followed by cloud and identity: of one name, restores may mean different clouds."""
+    found: dict[tuple[str, str], list[RestoreRecord]] = {}
     for restore_id in ledger.stacks.followed():
         try:
             record = ledger.get(restore_id)
         except UnknownRestoreError:
             ledger.stacks.unfollow(restore_id, None)
             continue
-        found.setdefault(record.cloud, []).append(record)
+        found.setdefault((record.cloud, record.identity), []).append(record)
     return found
 
 
 def _tell(ledger: Ledger, record: RestoreRecord, limit: timedelta, error: RestoreError) -> None:
     """Tell what the restore waits for; when it has waited for too long, that is how it ends."""
     ledger.stacks.tell(record.id, record.state, str(error))
-    if _age(record) > limit and record.state in _GIVEN_UP:
+    if _age(record) <= limit:
+        return
+    if record.state in _GIVEN_UP:
         ledger.move(record.id, record.state, _GIVEN_UP[record.state], f"given up after {limit}: {error}")
+    else:
+        ledger.stacks.unfollow(record.id, record.state)
 
 
 _GIVEN_UP = {
@@ -114,7 +119,7 @@ class _Follower:
                 return self._destroy()
             case RestoreState.FORGETTING:
                 self._forget()
-            case RestoreState.CANCELLED:
+            case RestoreState.CANCELLED | RestoreState.FAILED:
                 self._stop()
         return False
 
@@ -194,13 +199,15 @@ class _Follower:
         self.ledger.stacks.asked(self.record.id, self.record.state, stack.id)
 
     def _stop(self) -> None:
-        """Stop what Heat does for a restore that was cancelled."""
+        """Stop what Heat does for a restore that has ended, and see to its end what it has begun."""
         if self.stack is not None:
             self._observe(self.stack)
             if self.stack.busy and not self.stack.deleted:
                 self.heat.cancel(self.stack.id)
-        # What was begun is still brought to its end, and listed then.
-        if _age(self.record) > _LAGGARDS and (self.stack is None or not self.stack.busy):
+        busy = self.stack is not None and self.stack.busy
+        # Most have failed because their stack did, once nothing was under way.
+        over = self.record.state is RestoreState.FAILED and not self._unfinished()
+        if not busy and (over or _age(self.record) > _LAGGARDS):
             self.ledger.stacks.unfollow(self.record.id, self.record.state)
 
     def _begun(self, *, keep: bool) -> Begun | None:

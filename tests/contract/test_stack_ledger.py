@@ -171,17 +171,18 @@ def test_restores_are_followed_while_heat_works_on_their_stacks(ledger: AnyLedge
         assert ledger.stacks.followed() == []
 
 
-def test_a_creation_that_was_cancelled_is_followed_until_it_is_stopped(ledger: AnyLedger) -> None:
+@pytest.mark.parametrize("end", [RestoreState.CANCELLED, RestoreState.FAILED])
+def test_a_creation_that_has_ended_is_followed_until_heat_is_done(ledger: AnyLedger, end: RestoreState) -> None:
     restore_id, other = bring(ledger, CREATING), bring(ledger, CREATING)
-    ledger.move(restore_id, CREATING, RestoreState.CANCELLED)
+    ledger.move(restore_id, CREATING, end)
     assert ledger.stacks.followed() == sorted([restore_id, other])
-    ledger.stacks.unfollow(restore_id, RestoreState.CANCELLED)
+    ledger.stacks.unfollow(restore_id, end)
     assert ledger.stacks.followed() == [other]
     # One that is destroyed meanwhile is not lost sight of.
-    ledger.move(restore_id, RestoreState.CANCELLED, DESTROYING)
-    ledger.stacks.unfollow(restore_id, RestoreState.CANCELLED)
+    ledger.move(restore_id, end, DESTROYING)
+    ledger.stacks.unfollow(restore_id, end)
     assert ledger.stacks.followed() == sorted([restore_id, other])
-    ledger.move(other, CREATING, RestoreState.CANCELLED)
+    ledger.move(other, CREATING, end)
     ledger.resume(other)
     assert ledger.stacks.followed() == [restore_id]
 

@@ -210,7 +210,8 @@ class LedgerTwin(TwinReader):
         restore.discarded |= new is RestoreState.DISCARDING
         self._enter(restore, new, reason)
         self._note(restore, new, reason=reason)
-        if new in FOLLOWED_RESTORE_STATES or (old, new) == (RestoreState.CREATING, RestoreState.CANCELLED):
+        given_up = old is RestoreState.CREATING and new in {RestoreState.CANCELLED, RestoreState.FAILED}
+        if new in FOLLOWED_RESTORE_STATES or given_up:
             self.stacks.ids.add(restore_id)
         else:
             self.stacks.ids.discard(restore_id)

@@ -11,7 +11,7 @@ import pytest
 
 from restore_worker import poller
 from restore_worker.entries import Built
-from restore_worker.errors import CloudUnavailableError
+from restore_worker.errors import CloudUnavailableError, OtherCloudError
 from restore_worker.stack import Stack, StackEvent, stack_name
 from restore_worker.states import RestoreState
 from tests.support.ledger_twin import LedgerTwin
@@ -76,6 +76,16 @@ class World:
         self.ledger.stacks.asked(restore_id, RestoreState.CREATING, stack.id)
         return restore_id
 
+    def compare(self, name: str, identity: str) -> None:
+        """Do as `same_cloud`, for which a restore of another identity means another cloud."""
+        if identity == "another":
+            raise OtherCloudError(f"cloud {name} is not {identity}")
+
+    def change(self, restore_id: str, *, cloud: str = "target", identity: str = "the one") -> None:
+        """Let a restore be for another cloud."""
+        restore = self.ledger._restores[restore_id]
+        restore.new, restore.identity = replace(restore.new, cloud=cloud), identity
+
     def round(self) -> Counter[str]:
         """Poll once; return what the cloud was asked."""
         asked = self.sites["target"].asked
@@ -92,7 +102,7 @@ class World:
 def world(monkeypatch):
     made = World()
     monkeypatch.setattr(poller, "Heat", made.sites.__getitem__)
-    monkeypatch.setattr(poller, "same_cloud", lambda *_: None)
+    monkeypatch.setattr(poller, "same_cloud", made.compare)
     clock = SimpleNamespace(now=lambda zone: datetime.fromtimestamp(made.now, zone))
     monkeypatch.setattr(poller, "datetime", clock)
     return made
@@ -129,6 +139,55 @@ def test_a_stack_that_takes_too_long_is_stopped_and_has_failed(world):
     assert world.round()["cancel"] == 1
     expected = f"Heat was not done with stack {stack_name(restore_id)} after 0:15:00"
     assert world.ended(restore_id) == (RestoreState.FAILED, expected)
+
+
+def test_what_heat_has_begun_is_seen_to_its_end_though_the_restore_has_failed(world):
+    site, restore_id = world.sites["target"], world.creating()
+    server = Built("server", "OS::Nova::Server", IN_PROGRESS, "", "")
+    site.happened.append(StackEvent("event-1", "server", IN_PROGRESS, ""))
+    site.built = [server]
+    world.now += MINUTES * 60 + 301
+    world.round()
+    assert world.ended(restore_id)[0] is RestoreState.FAILED
+    # The stack is cancelled; the server is still being made.
+    site.stacks = {name: replace(each, status="CREATE_FAILED") for name, each in site.stacks.items()}
+    world.round()
+    site.happened.append(StackEvent("event-2", "server", "CREATE_COMPLETE", ""))
+    site.built = [server._replace(status="CREATE_COMPLETE", physical_id="physical")]
+    world.round()
+    assert world.ledger.stacks.built(restore_id) == site.built
+    assert world.ledger.stacks.get(restore_id).status == "CREATE_FAILED"
+    assert world.round() == {}
+
+
+def test_what_heat_goes_on_with_after_it_was_away_is_stopped(world):
+    site, restore_id = world.sites["target"], world.creating()
+    site.away = True
+    world.now += MINUTES * 60 + 301
+    world.round()
+    assert world.ended(restore_id)[0] is RestoreState.FAILED
+    site.away = False
+    assert world.round()["cancel"] == 1
+    # Nobody asks for ever.
+    site.away = True
+    world.now += MINUTES * 60 + 301
+    world.round()
+    assert world.round() == {}
+
+
+def test_a_stack_that_comes_to_no_end_is_given_up_some_day(world):
+    site = world.sites["target"]
+    world.creating()
+    site.happened.append(StackEvent("event-1", "server", IN_PROGRESS, ""))
+    site.built = [Built("server", "OS::Nova::Server", IN_PROGRESS, "", "physical")]
+    world.now += MINUTES * 60 + 301
+    world.round()
+    site.stacks = {name: replace(each, status="CREATE_FAILED") for name, each in site.stacks.items()}
+    world.now += 14 * 60
+    assert world.round()["events"] == 1
+    world.now += 2 * 60
+    assert world.round()["events"] == 1
+    assert world.round() == {}
 
 
 def test_heat_is_waited_for_as_long_as_a_stack_may_take(world):
@@ -171,10 +230,25 @@ def test_a_token_that_ended_is_told_with_the_setting_that_mends_it(world):
 def test_a_cloud_that_is_away_keeps_no_other_one_waiting(world):
     here, there = world.creating(), world.creating()
     world.sites["elsewhere"] = Site(away=True)
-    moved = world.ledger._restores[there]
-    moved.new = replace(moved.new, cloud="elsewhere")
+    world.change(there, cloud="elsewhere")
     site = world.sites["target"]
     site.fail("quota exceeded")
     world.round()
     assert world.ended(here)[0] is RestoreState.FAILED
     assert world.ended(there)[0] is RestoreState.CREATING
+
+
+def test_a_project_that_no_restore_means_is_asked_nothing(world):
+    restore_id = world.creating()
+    world.change(restore_id, identity="another")
+    assert world.round() == {}
+    (told,) = (each for each in world.ledger.events(restore_id) if each.name == "waiting")
+    assert told.details["reason"] == "cloud target is not another"
+
+
+def test_restores_of_one_name_that_mean_another_cloud_keep_the_rest_not_waiting(world):
+    here, there = world.creating(), world.creating()
+    world.change(there, identity="another")
+    world.sites["target"].fail("quota exceeded")
+    assert world.round()["stacks"] == 1
+    assert [world.ended(each)[0] for each in (here, there)] == [RestoreState.FAILED, RestoreState.CREATING]

@@ -92,6 +92,24 @@ def test_what_was_not_handed_over_yet_is_waited_for() -> None:
     assert "resent" in {each.name for each in one.celery.ledger.events("restore-1")}
 
 
+def test_what_was_given_up_is_stopped_at_heat_and_its_end_is_noted() -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    heat, stacks = one.celery.heat, one.celery.ledger.stacks
+    with one.celery.in_place():
+        one.submit()
+        one.celery.run(lambda: heat.asked["CREATE"] > 0, drain=False)
+        (stack,) = heat.live
+        stack.ends = float("inf")
+        one.celery.now += 86400.0
+        assert one.run() is RestoreState.FAILED
+        one.celery.run(lambda: not stacks.followed(), drain=False)
+        assert stacks.get("restore-1").status == stack.seen().status == "CREATE_FAILED"
+        assert [each.status for each in stacks.built("restore-1")] == ["CREATE_FAILED"]
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+    assert heat.asked == Counter(CREATE=1, UPDATE=1)
+
+
 def test_one_resumed_while_heat_still_works_begins_when_that_has_come_to_rest() -> None:
     one = walk([[]], 1, 0.0, set(), "target")
     with one.celery.in_place():
