@@ -52,15 +52,16 @@ def _under(chosen: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _every_few_seconds(task: str) -> dict[str, Any]:
+def _every(seconds: float, task: str) -> dict[str, Any]:
     # With no worker for an hour, one pass is as good as 720.
-    return {"task": task, "schedule": 5.0, "options": {"expires": 5.0, "ignore_result": True}}
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds, "ignore_result": True}}
 
 
 def _application() -> Celery:
     app = Celery("restore_worker", include=["restore_worker.tasks"])
     app.add_defaults(lambda: _under(app.loader.conf))
-    module = settings.load().celery_config
+    current = settings.load()
+    module = current.celery_config
     with cwd_in_path():
         configured = find_spec(module.split(".")[0]) is not None
     if configured:
@@ -81,7 +82,11 @@ def _application() -> Celery:
         task_create_missing_queues=False,
         # The life of a chord's keys without news; a shorter one would end a long restore without a word.
         result_chord_expires=7 * DAY,
-        beat_schedule={name.rsplit(".", 1)[-1]: _every_few_seconds(name) for name in canvas.PERIODIC},
+        beat_schedule={
+            # What is lost is noticed within a lease and a sixth of it.
+            "reconcile": _every(max(1.0, min(5.0, current.lease_seconds / 6)), canvas.RECONCILE),
+            "poll_stacks": _every(5.0, canvas.POLL_STACKS),
+        },
     )
     return app
 

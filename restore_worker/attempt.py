@@ -12,7 +12,7 @@ from restore_worker import worker
 from restore_worker.building import Builder
 from restore_worker.cloud import translated
 from restore_worker.context import RestoreContext
-from restore_worker.entries import Claimed, Outcome
+from restore_worker.entries import Attempts, Claimed, Outcome
 from restore_worker.errors import OtherCloudError, RestoreError, Retriable, StaleLeaseError
 from restore_worker.plugin import StillBuilding
 from restore_worker.registry import installed
@@ -22,8 +22,11 @@ from restore_worker.template import Fragment, HeatTemplate
 
 logger = logging.getLogger(__name__)
 
-# A message that waits for its time waits in a worker's memory: not for long.
+# A message that waits for its time waits in a worker's memory: not for long, in seconds. What is to wait for
+# longer finds, when it comes, that it is too early.
 LONGEST_COUNTDOWN = 55.0
+# Nobody is waited for longer than so many seconds without being asked again.
+_LONGEST_PAUSE = 900.0
 _OTHERS_TURN = 5.0
 
 
@@ -55,25 +58,31 @@ def attempt(claim: Claimed, restore_id: str, token: str) -> End | Pause:
         # It says nothing of the resource, and the next one to try may be another worker.
         return Pause(_OTHERS_TURN, str(error), counts=False)
     except StillBuilding as signal:
-        return Pause(min(signal.after, LONGEST_COUNTDOWN), signal.reason, counts=False)
+        return Pause(min(signal.after, _LONGEST_PAUSE), signal.reason, counts=False)
     except RestoreError as error:
-        return _after(error, claim.attempts)
+        return _after(error, claim)
     except Exception as error:
         logger.exception("plugin of %s", claim.node)
         return End(ResourceState.FAILED, f"its plugin broke: {error!r}")
 
 
-def _after(error: RestoreError, attempts: int) -> End | Pause:
+def _after(error: RestoreError, claim: Claimed) -> End | Pause:
     if not isinstance(error, Retriable):
         return End(ResourceState.FAILED, str(error))
-    if attempts >= worker.current_settings().max_attempts:
-        return End(ResourceState.FAILED, f"given up after {attempts} attempts: {error}")
-    return Pause(delay(attempts), str(error), counts=True)
+    if claim.attempts >= limits().of(claim.node.type):
+        return End(ResourceState.FAILED, f"given up after {claim.attempts} attempts: {error}")
+    return Pause(delay(claim.attempts, error), str(error), counts=True)
 
 
-def delay(attempts: int) -> float:
-    """Return seconds until the next attempt: exponential, with jitter."""
-    return min(2.0 ** min(attempts, 6), LONGEST_COUNTDOWN) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+def limits() -> Attempts:
+    """Return how often resources are tried: as the settings say, and the plugins that say otherwise."""
+    return Attempts(worker.current_settings().max_attempts, installed().limits)
+
+
+def delay(attempts: int, error: Retriable) -> float:
+    """Return seconds until the next attempt: exponential, with jitter, and not before the other side wants it."""
+    own = min(2.0 ** min(attempts, 6), LONGEST_COUNTDOWN) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return max(own, min(error.after, _LONGEST_PAUSE))
 
 
 def _fragments(claim: Claimed, restore_id: str, token: str) -> dict[str, Fragment]:

@@ -12,6 +12,7 @@ and ``group_index``, and that a chord's parts are counted by task id.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -80,6 +81,20 @@ def send_body(app: Celery, restore_id: str) -> None:
 def send_create_stack(app: Celery, restore_id: str) -> None:
     """Send the end of the body alone: its message was lost."""
     app.send_task(CREATE_STACK, (restore_id,), ignore_result=True)
+
+
+def oldest(app: Celery, queue: str) -> tuple[str, int] | None:
+    """Return restore and resource of the message that is taken next from a queue; None if the queue is empty.
+
+    ("", 0) if the message is not of a resource.
+    """
+    with app.connection_for_read() as connection:
+        # Kombu pushes on the left and pops on the right.
+        message = connection.default_channel.client.lindex(queue, -1)
+    if message is None:
+        return None
+    restore_id, _, place = json.loads(message)["headers"]["id"].rpartition(".")
+    return (restore_id.rpartition(".")[0], int(place)) if place.isdecimal() else ("", 0)
 
 
 def send_discard(app: Celery, restore_id: str) -> None:

@@ -12,7 +12,7 @@ import requests
 from openstack import exceptions as sdk
 
 from restore_worker.errors import CloudError, CloudUnavailableError
-from restore_worker.session import BUSY
+from restore_worker.session import BUSY, wanted
 
 # What calls of openstacksdk, heatclient and keystoneauth1 raise.
 FOREIGN = (sdk.SDKException, heat.BaseException, keystone.ClientException, requests.RequestException)
@@ -52,7 +52,9 @@ def explained(cloud: str, doing: str, error: Exception) -> CloudError:
     what = f" when {doing or request}" if doing or request else ""
     words = _plain(said)
     if status in BUSY:
-        return CloudUnavailableError(f"cloud {cloud} cannot answer now{what} (HTTP {status}): {words}")
+        busy = CloudUnavailableError(f"cloud {cloud} cannot answer now{what} (HTTP {status}): {words}")
+        busy.after = _wanted(cause)
+        return busy
     if status:
         return CloudError(f"cloud {cloud} refuses{what} (HTTP {status}): {words}{_HINTS.get(status, '')}")
     if isinstance(cause, _LOST) and not isinstance(cause, _NO_TRUST):
@@ -80,6 +82,16 @@ def _told(error: BaseException) -> tuple[int, str, str]:
             *_, root = _causes(error)
             return 0, "", f"{re.split(': (?:HTTP|[(])', str(error))[0]}: {root}"
     return 0, "", str(error)
+
+
+def _wanted(error: BaseException) -> float:
+    """Return the seconds that the server wants us to wait, 0 if it does not say."""
+    match error:
+        case keystone.HttpError():
+            return float(error.retry_after)
+        case sdk.HttpException(response=requests.Response() as response):
+            return wanted(response)
+    return 0.0
 
 
 def _told_by_heat(error: heat.HTTPException) -> tuple[int, str, str]:

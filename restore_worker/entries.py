@@ -113,6 +113,18 @@ class ResourceProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempts:
+    """How often a resource is tried before it fails for good; by_type: where a plugin says otherwise."""
+
+    most: int
+    by_type: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, resource_type: str) -> int:
+        """Return how often a resource of the type is tried."""
+        return self.by_type.get(resource_type, self.most)
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """The resource is ours until the lease ends."""
 
@@ -127,6 +139,13 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """The restore's own step is ours until the lease ends."""
+
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Another copy of the task has it, or it waits for something; worth another try after ``seconds``."""
 
@@ -135,9 +154,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The resource has ended; ``released`` are the parents that can start now."""
+    """The resource has ended; ``released`` are the parents that can start now, in the chord of the epoch."""
 
     released: Sequence[Node]
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

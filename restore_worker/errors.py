@@ -17,7 +17,12 @@ class RestoreError(Exception):
 
 
 class Retriable:
-    """Mixin: the same call may succeed later (connection lost, timeout, 429, 502-504)."""
+    """Mixin: the same call may succeed later (connection lost, timeout, 429, 502-504).
+
+    after: seconds that the other side wants us to wait first, 0 if it did not say.
+    """
+
+    after: float = 0.0
 
 
 class BankError(RestoreError):

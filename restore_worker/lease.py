@@ -17,7 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 class LeaseKeeper:
-    """Renews leases at a third of their life; one that cannot be renewed ends, and its task finds out.
+    """Renews leases at a fifth of their life; one that cannot be renewed ends, and its task finds out.
+
+    So a C library may keep the interpreter to itself for more than half of a lease's life.
 
     seconds: life of a lease without renewal.
     """
@@ -25,13 +27,13 @@ class LeaseKeeper:
     def __init__(self, ledger: Ledger, seconds: float) -> None:
         self._ledger = ledger
         self._seconds = seconds
-        self._held: set[tuple[str, int, str]] = set()
+        self._held: set[tuple[str, int | None, str]] = set()
         self._changed = threading.Condition()
         self._process = 0
 
     @contextlib.contextmanager
-    def holding(self, restore_id: str, index: int, token: str) -> Iterator[None]:
-        """Renew the lease of a claimed resource until the block ends."""
+    def holding(self, restore_id: str, index: int | None, token: str) -> Iterator[None]:
+        """Renew the lease of a resource, or of the restore's own step (None), until the block ends."""
         lease = (restore_id, index, token)
         with self._changed:
             self._held.add(lease)
@@ -50,7 +52,7 @@ class LeaseKeeper:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._held)
-            time.sleep(self._seconds / 3)
+            time.sleep(self._seconds / 5)
             with self._changed:
                 held = list(self._held)
             for restore_id, index, token in held:

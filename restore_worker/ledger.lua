@@ -5,9 +5,9 @@
 local RECORD, PROGRESS, PARENTS, NODES, WORK, FRAGMENTS, OWNERS, MADE, EVENTS = unpack(KEYS, 1, 9)
 -- KEYS[10] and KEYS[11] are the stack's: stack_ledger.lua writes them; they live as long as the others.
 local STACK, OWN_KEYS, DUE, FOLLOWED = KEYS[10], 11, KEYS[12], KEYS[13]
--- ARGV: verb, restore id, seconds until a look at what was sent, then the verb's own arguments, five at most
+-- ARGV: verb, restore id, seconds until a look at what was sent, then the verb's own arguments, six at most
 -- but for settle's fragments: those may be more than Lua's stack takes, and are read from ARGV.
-local LAST_ARGUMENT, FIRST_FRAGMENT = 8, 8
+local LAST_ARGUMENT, FIRST_FRAGMENT = 9, 8
 local VERB, ID, PATIENCE = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local SETTLED = { done = true, failed = true, skipped = true }
 local FINAL = { complete = true, failed = true, cancelled = true, destroyed = true, forgotten = true }
@@ -47,15 +47,34 @@ local function look_no_more(index)
   redis.call('ZREM', DUE, ID .. '/' .. index)
 end
 
+-- What is known of the restore's own step ends with it: who holds it, and how often it was tried.
+local function end_step()
+  forget('', 'state', 'token', 'until', 'attempts', 'worker', 'reason', 'looks')
+  look_no_more('')
+end
+
 -- The restore's own next step was sent.
 local function look_at_restore()
-  forget('', 'looks')
+  end_step()
   look_at('', NOW + PATIENCE)
+end
+
+-- What is sent again and again is looked at ever more rarely.
+local function resent(index, state)
+  local looks = redis.call('HINCRBY', PROGRESS, index .. '.looks', 1)
+  look_at(index, NOW + PATIENCE * 2 ^ math.min(looks - 1, 6))
+  event('resent', index, 'reason', state .. ' for too long')
+end
+
+-- The message of a resource is sent now.
+local function look_at_ready(index)
+  write(index, 'sent', NOW)
+  look_at(index, NOW + PATIENCE)
 end
 
 local function release(index)
   write(index, 'state', 'ready')
-  look_at(index, NOW + PATIENCE)
+  look_at_ready(index)
 end
 
 -- A list of index, node, index, node, ... of what is to be sent.
@@ -99,6 +118,11 @@ local function finish(index, state, reason)
   return nodes(released)
 end
 
+-- What may be sent now that a resource has ended, and the epoch that it is sent into.
+local function settled(released)
+  return { 'settled', released, redis.call('HGET', RECORD, 'epoch') }
+end
+
 -- For a late copy of a settled task: only those parents that are still to be taken up. After a resume, preflight
 -- declares the chord's size before anything is sent into it.
 local function still_ready(index)
@@ -110,13 +134,18 @@ local function still_ready(index)
   return nodes(found)
 end
 
+local function given_up(attempts, reason)
+  if (reason or '') == '' then reason = 'the worker that held it vanished each time' end
+  return 'given up after ' .. attempts .. ' attempts: ' .. reason
+end
+
 local verbs = {}
 
--- index, token, seconds of the lease, greatest number of attempts, worker
-function verbs.claim(index, token, lease, most, worker)
+-- index, token, seconds of the lease, greatest number of attempts, worker, JSON of other such numbers by type
+function verbs.claim(index, token, lease, most, worker, limits)
   local state, holder, due, attempts, cause = read(index, 'state', 'token', 'until', 'attempts', 'cause')
   if not state then return { 'gone' } end
-  if SETTLED[state] then return { 'settled', still_ready(index) } end
+  if SETTLED[state] then return settled(still_ready(index)) end
   local restore, checkpoint, bank, cloud, identity, epoch =
     unpack(redis.call('HMGET', RECORD, 'state', 'checkpoint', 'bank', 'cloud', 'identity', 'epoch'))
   if restore ~= 'restoring' or state == 'planned' then return { 'idle' } end
@@ -126,12 +155,11 @@ function verbs.claim(index, token, lease, most, worker)
       return { 'held', tostring(tonumber(due) - NOW) }
     end
     if cause then
-      return { 'settled', finish(index, 'skipped', 'needs ' .. named(cause) .. ', which was not restored') }
+      return settled(finish(index, 'skipped', 'needs ' .. named(cause) .. ', which was not restored'))
     end
-    if attempts >= tonumber(most) then
-      local last = read(index, 'reason') or ''
-      if last == '' then last = 'the worker that held it vanished each time' end
-      return { 'settled', finish(index, 'failed', 'given up after ' .. attempts .. ' attempts: ' .. last) }
+    local own = cjson.decode(limits)[cjson.decode(redis.call('HGET', NODES, index))[1]]
+    if attempts >= tonumber(own or most) then
+      return settled(finish(index, 'failed', given_up(attempts, read(index, 'reason'))))
     end
     attempts = attempts + 1
     local ends = NOW + tonumber(lease)
@@ -148,6 +176,27 @@ function verbs.claim(index, token, lease, most, worker)
   end
   return { 'claimed', tostring(attempts), redis.call('HGET', NODES, index), redis.call('HGET', WORK, index),
     checkpoint, bank, cloud, identity, epoch }
+end
+
+-- The restore's own step (its index is ''): state that it belongs to, token, seconds of the lease, greatest number
+-- of attempts, worker, days to keep what is finished
+function verbs.take(step, token, lease, most, worker, keep)
+  if redis.call('HGET', RECORD, 'state') ~= step then return { 'idle' } end
+  local holder, due, attempts, reason = read('', 'token', 'until', 'attempts', 'reason')
+  attempts = tonumber(attempts or '0')
+  if holder ~= token then
+    if due and tonumber(due) > NOW then return { 'held', tostring(tonumber(due) - NOW) } end
+    if attempts >= tonumber(most) then
+      verbs.move(step, 'failed', step .. ' was ' .. given_up(attempts, reason), keep)
+      return { 'idle' }
+    end
+    attempts = attempts + 1
+    local ends = NOW + tonumber(lease)
+    write('', 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker)
+    look_at('', ends + 1)
+    if attempts > 1 then event('repeated', '', 'reason', step .. ', attempt ' .. attempts, 'worker', worker) end
+  end
+  return { 'taken', tostring(attempts) }
 end
 
 -- index, token, seconds of the lease; 1 if the lease is still the token's
@@ -169,7 +218,8 @@ function verbs.wait(index, token, seconds, reason, counts)
   write(index, 'state', 'waiting', 'until', due, 'reason', reason, 'attempts', attempts)
   forget(index, 'token')
   look_at(index, due + PATIENCE)
-  if reason ~= known then event('waiting', index, 'reason', reason, 'seconds', seconds) end
+  -- What is built for hours says so once; that an attempt came to nothing is news each time.
+  if reason ~= known or counts == '1' then event('waiting', index, 'reason', reason, 'seconds', seconds) end
   return 1
 end
 
@@ -214,20 +264,20 @@ end
 function verbs.settle(index, token, outcome, reason)
   local state, holder = read(index, 'state', 'token')
   if not state then return { 'gone', {} } end
-  if SETTLED[state] then return { 'settled', still_ready(index) } end
+  if SETTLED[state] then return settled(still_ready(index)) end
   if holder ~= token or redis.call('HGET', RECORD, 'state') ~= 'restoring' then return { 'stale', {} } end
   for i = FIRST_FRAGMENT, #ARGV, 2 do
     local owner = redis.call('HGET', OWNERS, ARGV[i])
     if owner and owner ~= index then
       reason = ARGV[i] .. ' was put into the template already, by ' .. named(owner)
-      return { 'settled', finish(index, 'failed', reason) }
+      return settled(finish(index, 'failed', reason))
     end
   end
   for i = FIRST_FRAGMENT, #ARGV, 2 do
     redis.call('HSET', FRAGMENTS, ARGV[i], ARGV[i + 1])
     redis.call('HSET', OWNERS, ARGV[i], index)
   end
-  return { 'settled', finish(index, outcome, reason) }
+  return settled(finish(index, outcome, reason))
 end
 
 -- What can start at once and has not; takes the restore from checking to restoring.
@@ -237,26 +287,27 @@ function verbs.begin()
   if state == 'checking' then
     redis.call('HSET', RECORD, 'state', 'restoring', 'updated', NOW, 'reason', '')
     event('restoring', '')
-    look_no_more('')
+    end_step()
     if redis.call('HGET', RECORD, 'left') == '0' then look_at_restore() end
   end
   local ready = {}
   for index in string.gmatch(leaves, '%d+') do
     if read(index, 'state') == 'ready' then
-      look_at(index, NOW + PATIENCE)
+      look_at_ready(index)
       ready[#ready + 1] = index
     end
   end
   return { 'restoring', nodes(ready) }
 end
 
--- state expected, new state, reason, days to keep what is finished, template as JSON if there is one now
--- 1 if it was so, and for assembling if nothing is left to restore
-function verbs.move(from, to, reason, keep, hot)
+-- state expected, new state, reason, days to keep what is finished, template as JSON or '' if there is none now,
+-- token if it is for the one who holds the restore's step; 1 if it was so, and for assembling if nothing is left
+function verbs.move(from, to, reason, keep, hot, token)
   local state, left = unpack(redis.call('HMGET', RECORD, 'state', 'left'))
   if state ~= from or (to == 'assembling' and left ~= '0') then return 0 end
+  if token and token ~= '' and read('', 'token') ~= token then return 0 end
   redis.call('HSET', RECORD, 'state', to, 'updated', NOW, 'reason', reason)
-  if hot then redis.call('HSET', RECORD, 'hot', hot) end
+  if hot and hot ~= '' then redis.call('HSET', RECORD, 'hot', hot) end
   if to == 'discarding' then redis.call('HSET', RECORD, 'discarded', 1) end
   event(to, '', 'reason', reason)
   -- Heat may still be at a creation that was cancelled or given up: it is stopped there, and seen to its end.
@@ -266,7 +317,7 @@ function verbs.move(from, to, reason, keep, hot)
     redis.call('SREM', FOLLOWED, ID)
   end
   if FINAL[to] then
-    look_no_more('')
+    end_step()
     for i = 1, OWN_KEYS do redis.call('EXPIRE', KEYS[i], math.floor(tonumber(keep) * 86400)) end
   else
     for i = 1, OWN_KEYS do redis.call('PERSIST', KEYS[i]) end
@@ -294,7 +345,7 @@ function verbs.resume()
     local needed = needs[tostring(index)] or 0
     -- A worker that holds it may be making something just now: the next one comes when it would find that.
     if read(index, 'state') ~= 'running' then forget(index, 'until') end
-    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told')
+    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told', 'sent')
     look_no_more(index)
     write(index, 'needs', needed, 'state', needed == 0 and 'ready' or 'planned')
     if needed == 0 then leaves[#leaves + 1] = index end
@@ -306,8 +357,9 @@ function verbs.resume()
   return redis.call('HINCRBY', RECORD, 'epoch', 1)
 end
 
--- index ('' for the restore itself), queues that have messages: what is to be sent again now, if it is overdue
-function verbs.look(index, busy)
+-- index ('' for the restore itself), JSON of when the oldest message in a queue was sent by queue, 0 if nobody knows
+-- what is to be sent again now, if it is overdue
+function verbs.look(index, oldest)
   local member = ID .. '/' .. index
   local due = redis.call('ZSCORE', DUE, member)
   if not due or tonumber(due) > NOW then return { 'later', {} } end
@@ -316,20 +368,19 @@ function verbs.look(index, busy)
     look_no_more(index)
     return { 'over', {} }
   end
-  local looks = redis.call('HINCRBY', PROGRESS, index .. '.looks', 1)
-  look_at(index, NOW + PATIENCE * 2 ^ math.min(looks, 6))
+  look_at(index, NOW + PATIENCE)
   if index ~= '' then
-    local state = read(index, 'state')
+    local state, sent = read(index, 'state', 'sent')
     if restore ~= 'restoring' or SETTLED[state] or state == 'planned' then
       look_no_more(index)
       return { 'over', {} }
     end
     local node = redis.call('HGET', NODES, index)
-    -- Its message may well be one of those: that is backlog, not loss, unless it goes on for too long.
-    if state == 'ready' and looks <= 3 and string.find(busy, ',' .. cjson.decode(node)[4] .. ',', 1, true) then
-      return { 'later', {} }
-    end
-    event('resent', index, 'reason', state .. ' for too long')
+    -- Queues are taken from in order: if the oldest message there is not younger than its own, that may be there, too.
+    local first = cjson.decode(oldest)[cjson.decode(node)[4]]
+    if state == 'ready' and first and tonumber(sent or '0') >= tonumber(first) then return { 'later', {} } end
+    if state == 'ready' then write(index, 'sent', NOW) end
+    resent(index, state)
     return { 'resource', { index, node } }
   end
   if restore == 'restoring' and left ~= '0' then
@@ -339,7 +390,7 @@ function verbs.look(index, busy)
   -- What Heat works on is the poller's, which asks for all but the creation itself.
   local asked = redis.call('HGET', STACK, 'asked') == redis.call('HGET', RECORD, 'updated')
   if AT_HEAT[restore] and (restore ~= 'creating' or asked) then return { 'later', {} } end
-  event('resent', '', 'reason', restore .. ' for too long')
+  resent('', restore)
   return { restore, {} }
 end
 

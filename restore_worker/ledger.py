@@ -4,7 +4,8 @@ Key map; all keys of one restore share a hash tag, and expire together some days
 
 ===============================  ======  ==========================================================
 restore:{ID}:record              hash    checkpoint, bank, cloud, state, reason, times, counts, template
-restore:{ID}:progress            hash    INDEX.FIELD: state, needs, cause, attempts, token, until, ...
+restore:{ID}:progress            hash    INDEX.FIELD: state, needs, cause, attempts, token, until, sent, ...;
+                                         without INDEX, of the restore's own step
 restore:{ID}:parents             hash    INDEX -> indices of what depends on it, comma-separated
 restore:{ID}:nodes               hash    INDEX -> JSON [type, id, name, queue]
 restore:{ID}:work                hash    INDEX -> JSON of what the plugin's restore() works from
@@ -18,6 +19,7 @@ restores                         zset    ID -> created, seconds since 1970
 restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves
 restores:followed                set     ids of restores whose stack Heat works on
 restores:reconciled              string  when the reconciler last ran, seconds since 1970
+restores:reconciling             string  there while another one need not run; ends by itself
 restores:polling                 string  lock of the one who polls; ends by itself
 ===============================  ======  ==========================================================
 
@@ -41,7 +43,18 @@ from redis.exceptions import BusyLoadingError
 from redis.retry import Retry
 
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
-from restore_worker.entries import Claimed, Held, Idle, NewRestore, Node, Outcome, RestoreRecord, Settled
+from restore_worker.entries import (
+    Attempts,
+    Claimed,
+    Held,
+    Idle,
+    NewRestore,
+    Node,
+    Outcome,
+    RestoreRecord,
+    Settled,
+    Taken,
+)
 from restore_worker.errors import LedgerError, StaleLeaseError, UnknownRestoreError
 from restore_worker.ledger_reader import (
     DUE,
@@ -59,6 +72,10 @@ from restore_worker.settings import Settings
 from restore_worker.stack_ledger import StackLedger
 from restore_worker.states import ResourceState, RestoreState, may_follow
 from restore_worker.template import Fragment, Hot, dump_fragment
+
+# Several beats are as good as one: no two passes within so long.
+_RECONCILING = "restores:reconciling"
+_RECONCILING_MILLISECONDS = 900
 
 
 class Ledger(LedgerReader):
@@ -149,26 +166,46 @@ class Ledger(LedgerReader):
         return nodes_of(nodes) if state == "restoring" else None
 
     def claim(
-        self, restore_id: str, index: int, token: str, *, lease: float, most_attempts: int, worker: str
+        self, restore_id: str, index: int, token: str, *, lease: float, attempts: Attempts, worker: str
     ) -> Claimed | Held | Settled | Idle:
         """Take a resource for ``lease`` seconds under a token of the caller's making."""
-        match self._run(restore_id, "claim", index, token, lease, most_attempts, worker):
+        limits = json.dumps(dict(attempts.by_type))
+        match self._run(restore_id, "claim", index, token, lease, attempts.most, worker, limits):
             case ["claimed", attempts, node, work, checkpoint, bank, cloud, identity, epoch]:
                 where = (checkpoint, bank, cloud, identity)
                 return Claimed(int(attempts), node_of(index, node), work, *where, int(epoch))
             case ["held", seconds]:
                 return Held(float(seconds))
-            case ["settled", released]:
-                return Settled(nodes_of(released))
+            case ["settled", released, epoch]:
+                return Settled(nodes_of(released), int(epoch))
         return Idle()
 
-    def renew(self, restore_id: str, index: int, token: str, lease: float) -> bool:
-        """Hold a resource for ``lease`` more seconds; False if it is not the token's any more."""
-        return bool(self._run(restore_id, "renew", index, token, lease))
+    def take(
+        self, restore_id: str, step: RestoreState, token: str, *, lease: float, most_attempts: int, worker: str
+    ) -> Taken | Held | Idle:
+        """Take the step that belongs to a state of the restore, as `claim` takes a resource.
 
-    def wait(self, restore_id: str, index: int, token: str, seconds: float, reason: str, *, counts: bool) -> bool:
-        """Let a resource go for some seconds; counts: whether this attempt is one of those that are limited."""
-        return bool(self._run(restore_id, "wait", index, token, seconds, reason, int(counts)))
+        Idle if the restore has another state; also if it has failed now, since the step was tried too often.
+        """
+        match self._run(restore_id, "take", step.value, token, lease, most_attempts, worker, self._keep_days):
+            case ["taken", attempts]:
+                return Taken(int(attempts))
+            case ["held", seconds]:
+                return Held(float(seconds))
+        return Idle()
+
+    def renew(self, restore_id: str, index: int | None, token: str, lease: float) -> bool:
+        """Hold a resource, or the restore's step, for more seconds; False if it is not the token's any more."""
+        return bool(self._run(restore_id, "renew", _place(index), token, lease))
+
+    def wait(
+        self, restore_id: str, index: int | None, token: str, seconds: float, reason: str, *, counts: bool
+    ) -> bool:
+        """Let a resource, or the restore's step, go for some seconds; False if it is not the token's any more.
+
+        counts: whether this attempt is one of those that are limited.
+        """
+        return bool(self._run(restore_id, "wait", _place(index), token, seconds, reason, int(counts)))
 
     def settle(
         self,
@@ -187,10 +224,10 @@ class Ledger(LedgerReader):
         flat: list[str] = []
         for original_id, fragment in (fragments or {}).items():
             flat += [original_id, dump_fragment(fragment)]
-        status, released = self._run(restore_id, "settle", index, token, state.value, reason, *flat)
+        status, released, *epoch = self._run(restore_id, "settle", index, token, state.value, reason, *flat)
         if status != "settled":
             raise StaleLeaseError
-        return Settled(nodes_of(released))
+        return Settled(nodes_of(released), int(*epoch))
 
     def note_made(self, restore_id: str, index: int, token: str, key: str, physical_id: str) -> None:
         """Note what was built directly; StaleLeaseError if the token does not hold the resource.
@@ -228,30 +265,37 @@ class Ledger(LedgerReader):
         new: RestoreState,
         reason: str = "",
         hot: Hot | None = None,
+        token: str = "",
     ) -> bool:
         """Take a restore from one state to the next, with its template if there is one; False if it was not so.
 
+        token: of the one who has taken the restore's step; without it, whoever may have it.
         To assembling it goes only when nothing is left to restore. LedgerError if no restore may ever go so.
         """
         if not may_follow(old, new):
             raise LedgerError(f"no restore goes from {old} to {new}")
-        stored = [] if hot is None else [json.dumps(dataclasses.asdict(hot))]
-        return bool(self._run(restore_id, "move", old.value, new.value, reason, self._keep_days, *stored))
+        stored = "" if hot is None else json.dumps(dataclasses.asdict(hot))
+        return bool(self._run(restore_id, "move", old.value, new.value, reason, self._keep_days, stored, token))
 
     # The reconciler's side
 
-    def note_reconciled(self) -> None:
-        """Note that the reconciler runs."""
+    def reconciling(self) -> bool:
+        """Note that the reconciler runs; False if another one, of a second beat, did so just now."""
         with translated():
+            if not self._client.set(_RECONCILING, 1, nx=True, px=_RECONCILING_MILLISECONDS):
+                return False
             self._client.set(RECONCILED, self._now())
+        return True
 
-    def look(self, restore_id: str, index: int | None, busy: Iterable[str] = ()) -> Node | RestoreState | None:
+    def look(
+        self, restore_id: str, index: int | None, oldest: Mapping[str, str] | None = None
+    ) -> Node | RestoreState | None:
         """Return what is to be sent again: a resource, or the step of a restore in this state; None for nothing.
 
-        busy: queues that have messages; what waits there is not lost.
+        oldest: when the oldest message of each queue that has any was sent, as `sent` has it; what was sent later
+            waits there and is not lost.
         """
-        place = "" if index is None else index
-        status, nodes = self._run(restore_id, "look", place, f",{','.join(busy)},")
+        status, nodes = self._run(restore_id, "look", _place(index), json.dumps(dict(oldest or {})))
         if status == "resource":
             return nodes_of(nodes)[0]
         return RestoreState(status) if status in tuple(RestoreState) else None
@@ -278,3 +322,8 @@ def connect(settings: Settings, *, retries: int = 15) -> Ledger:
         health_check_interval=30,
     )
     return Ledger(client, patience=settings.lease_seconds, keep_days=settings.keep_days)
+
+
+def _place(index: int | None) -> str | int:
+    """Return where in ``progress`` something stands: a resource, or the restore's own step."""
+    return "" if index is None else index

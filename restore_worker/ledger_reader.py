@@ -183,6 +183,11 @@ class LedgerReader:
             found = cast("dict[str, str]", self._client.hgetall(keys_of(restore_id)["fragments"]))
         return {original_id: load_fragment(text) for original_id, text in found.items()}
 
+    def sent(self, restore_id: str, index: int) -> str:
+        """Return when a resource's message was last sent, in seconds since 1970; "0" if it never was."""
+        with translated():
+            return cast("str | None", self._client.hget(keys_of(restore_id)["progress"], f"{index}.sent")) or "0"
+
     def unreconciled_seconds(self) -> float | None:
         """Return how long ago the reconciler last ran, None if it never did."""
         with translated():

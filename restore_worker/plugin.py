@@ -182,6 +182,8 @@ class RestorePlugin(ABC, Generic[D, P, W]):
     Work: ClassVar[type[BaseModel]]
     # What no restore of this type can bring back since the bank lacks it: pairs of (field, reason).
     not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = ()
+    # How often a resource of this type is tried before it fails for good; None: as the deployment's settings say.
+    max_attempts: ClassVar[int | None] = None
 
     def implied_dependencies(self, resource: Resource, selection: Selection) -> Iterable[ResourceKey]:  # noqa: ARG002 - for those that override it
         """Return resources that must be restored first though the graph has no edge to them."""

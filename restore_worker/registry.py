@@ -41,6 +41,12 @@ class Registry:
             )
         return plugin
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """How often resources are tried, by type, where a plugin says so."""
+        own = ((each.resource_type, each.max_attempts) for each in self._by_type.values())
+        return {resource_type: most for resource_type, most in own if most is not None}
+
     def get(self, resource_type: str) -> AnyPlugin | None:
         """Return the plugin of a type, None if nobody restores it."""
         return self._by_type.get(resource_type)

@@ -69,7 +69,7 @@ class CloudSession(Session):
                 if time.monotonic() + wait > until:
                     raise
             else:
-                wait = max(pause, _wanted(response))
+                wait = max(pause, wanted(response))
                 if response.status_code not in BUSY or time.monotonic() + wait > until:
                     return _checked(response, raise_exc=raise_exc)
                 response.close()
@@ -97,7 +97,7 @@ def _checked(response: Response, *, raise_exc: bool) -> Response:
     return response
 
 
-def _wanted(response: Response) -> float:
+def wanted(response: Response) -> float:
     """Return the seconds that the server wants us to wait, 0 if it does not say."""
     told = response.headers.get("Retry-After", "")
     return float(told) if told.isdecimal() else 0.0

@@ -31,7 +31,8 @@ class Settings(BaseModel):
     celery_config: str = Field("celeryconfig", alias="CELERY_CONFIG_MODULE")
     # Worker processes of one worker; None: as many as the machine has cores.
     concurrency: int | None = Field(None, alias="RESTORE_CONCURRENCY", ge=1)
-    # How long a silent worker keeps a resource before another may take it, in seconds.
+    # How long a silent worker keeps a resource before another may take it, and how long what was sent may be on its
+    # way before it is looked for, in seconds.
     lease_seconds: int = Field(30, alias="RESTORE_LEASE_SECONDS", ge=1)
     # How often a resource is tried before it fails for good.
     max_attempts: int = Field(5, alias="RESTORE_MAX_ATTEMPTS", ge=1)

@@ -15,9 +15,7 @@ from restore_worker.entries import Built, StackLog
 from restore_worker.ledger_reader import FOLLOWED, keys_of, translated
 from restore_worker.states import RestoreState
 
-# One poller is enough; one that died is replaced after so many seconds.
 _POLLING = "restores:polling"
-_POLLING_SECONDS = 60.0
 
 
 class Begun(NamedTuple):
@@ -70,10 +68,13 @@ class StackLedger:
             return sorted(cast("set[str]", self._client.smembers(FOLLOWED)))
 
     @contextmanager
-    def polling(self) -> Iterator[bool]:
-        """Hold the lock of the one who polls; False if somebody else has it."""
+    def polling(self, seconds: float) -> Iterator[bool]:
+        """Hold the lock of the one who polls; False if somebody else has it.
+
+        seconds: after which one that died, or takes so long, is replaced.
+        """
         with translated():
-            lock = self._client.lock(_POLLING, timeout=_POLLING_SECONDS, blocking=False)
+            lock = self._client.lock(_POLLING, timeout=seconds, blocking=False)
             held = lock.acquire()
         try:
             yield held

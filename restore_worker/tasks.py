@@ -6,19 +6,17 @@ resource is settled, since the chord counts its return.
 
 from __future__ import annotations
 
-import functools
 import logging
 import uuid
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from celery import Task
 from celery.exceptions import Ignore, Reject
-from kombu.exceptions import ChannelError, KombuError
+from celery.signals import worker_ready
+from kombu.exceptions import KombuError
 
 from restore_worker import canvas, worker
 from restore_worker.app import app
-from restore_worker.attempt import LONGEST_COUNTDOWN, End, Pause, attempt, delay
+from restore_worker.attempt import LONGEST_COUNTDOWN, End, Pause, attempt, delay, limits
 from restore_worker.creation import DESTROYED, hand_over
 from restore_worker.discarding import discard_all
 from restore_worker.entries import (
@@ -31,10 +29,11 @@ from restore_worker.entries import (
     RestoreRecord,
     Settled,
 )
-from restore_worker.errors import LedgerError, RestoreError, Retriable, StaleLeaseError
+from restore_worker.errors import CloudUnavailableError, LedgerError, StaleLeaseError
 from restore_worker.poller import poll
 from restore_worker.preflight import check
 from restore_worker.states import ResourceState, RestoreState
+from restore_worker.step import Step, in_time, step_of, told
 from restore_worker.template import assemble
 
 logger = logging.getLogger(__name__)
@@ -46,6 +45,12 @@ for _talker in ("celery.worker.strategy", "celery.app.trace"):
     )
 
 
+@worker_ready.connect
+def look_at_once(**_: object) -> None:
+    """Reconcile once when a worker starts: beat may be away."""
+    app.send_task(canvas.RECONCILE, expires=5.0, ignore_result=True)
+
+
 @app.task(name=canvas.PREFLIGHT, bind=True, ignore_result=True, max_retries=None)
 def preflight(self: Task, restore_id: str) -> None:
     """Look whether all that the restore will need is there; then let the first resources go."""
@@ -54,16 +59,15 @@ def preflight(self: Task, restore_id: str) -> None:
     if record.state is RestoreState.PENDING:
         ledger.move(restore_id, RestoreState.PENDING, RestoreState.CHECKING)
     if record.state in {RestoreState.PENDING, RestoreState.CHECKING}:
-        try:
-            check(ledger, record)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
-            if isinstance(error, Retriable) and self.request.retries < worker.current_settings().max_attempts:
-                ledger.stacks.tell(restore_id, RestoreState.CHECKING, str(error))
-                raise self.retry(countdown=delay(self.request.retries)) from None
-            ledger.move(restore_id, RestoreState.CHECKING, RestoreState.FAILED, f"preflight: {_told(error)}")
-            return
-        # Only while nothing runs yet: the size is that of the whole epoch.
-        canvas.declare(app, restore_id, record.epoch, record.left)
+        with step_of(self, restore_id, RestoreState.CHECKING) as step:
+            try:
+                check(ledger, record)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
+                again = step.attempts < worker.current_settings().max_attempts
+                step.failed(error, "preflight", again=again, counts=True)
+                return
+            # Only while nothing runs yet: the size is that of the whole epoch.
+            canvas.declare(app, restore_id, record.epoch, record.left)
     ready = ledger.begin(restore_id)
     if ready is None:
         return
@@ -92,7 +96,7 @@ def _restore_resource(task: Task, restore_id: str, index: int) -> None:
         index,
         token,
         lease=settings.lease_seconds,
-        most_attempts=settings.max_attempts,
+        attempts=limits(),
         worker=task.request.hostname or "",
     )
     match claim:
@@ -101,12 +105,12 @@ def _restore_resource(task: Task, restore_id: str, index: int) -> None:
         case Held(seconds):
             # The other copy may die yet: this one stays until the resource is settled.
             raise task.retry(countdown=min(seconds + 1, LONGEST_COUNTDOWN))
-        case Claimed(epoch=epoch):
+        case Claimed():
             with worker.leases().holding(restore_id, index, token):
                 settled = _settle(task, claim, restore_id, token)
         case Settled():
-            settled, epoch = claim, worker.current_ledger().get(restore_id).epoch
-    canvas.send_resources(app, restore_id, epoch, settled.released)
+            settled = claim
+    canvas.send_resources(app, restore_id, settled.epoch, settled.released)
 
 
 def _settle(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:
@@ -126,40 +130,37 @@ def _settle(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:
         stopped = ledger.wait(restore_id, index, token, 0.0, "the restore was stopped", counts=False)
         why = "is not wanted any more" if stopped else "was taken over by another worker"
         logger.warning("%s of %s %s", claim.node.id, restore_id, why)
-    raise task.retry(countdown=seconds)
+    raise task.retry(countdown=min(seconds, LONGEST_COUNTDOWN))
 
 
-@app.task(name=canvas.ASSEMBLE, bind=True, ignore_result=True)
-def assemble_template(self: Task, restore_id: str) -> None:  # noqa: ARG001 - one signature for all tasks
+@app.task(name=canvas.ASSEMBLE, bind=True, ignore_result=True, max_retries=None)
+def assemble_template(self: Task, restore_id: str) -> None:
     """Make the template of all fragments; takes effect once, and only if nothing is left to restore."""
     worker.current_ledger().move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
-    record = worker.current_ledger().get(restore_id)
     # Either it has just come so far, or a copy of this task died after that step: then it is ours to finish.
-    if record.state is not RestoreState.ASSEMBLING:
-        raise Ignore
-    finish = functools.partial(worker.current_ledger().move, restore_id, RestoreState.ASSEMBLING)
+    with step_of(self, restore_id, RestoreState.ASSEMBLING) as step:
+        _assemble(step, worker.current_ledger().get(restore_id))
+
+
+def _assemble(step: Step, record: RestoreRecord) -> None:
+    """Take the restore on to its stack, or raise Ignore: then there will be none."""
     if record.failed:
-        finish(RestoreState.FAILED, _reasons(record))
+        step.finish(RestoreState.FAILED, _reasons(record))
         raise Ignore
-    fragments = worker.current_ledger().fragments(restore_id)
+    fragments = worker.current_ledger().fragments(record.id)
     try:
         hot = assemble(fragments, record.description)
     except Exception as error:
-        finish(RestoreState.FAILED, _told(error))
+        step.finish(RestoreState.FAILED, told(error))
         raise Ignore from error
     if hot is None or not (record.cloud and record.wants_stack):
-        finish(RestoreState.COMPLETE, hot=hot)
+        step.finish(RestoreState.COMPLETE, hot=hot)
         raise Ignore
     if hot.open_parameters:
         missing = ", ".join(hot.open_parameters)
-        finish(RestoreState.FAILED, f"nobody built what these parameters stand for: {missing}", hot=hot)
+        step.finish(RestoreState.FAILED, f"nobody built what these parameters stand for: {missing}", hot)
         raise Ignore
-    finish(RestoreState.CREATING, hot=hot)
-
-
-def _told(error: Exception) -> str:
-    """Return an error as people read it; one that nobody foresaw with its type."""
-    return str(error) if isinstance(error, RestoreError) else f"unforeseen: {error!r}"
+    step.finish(RestoreState.CREATING, hot=hot)
 
 
 def _reasons(record: RestoreRecord) -> str:
@@ -172,32 +173,29 @@ def _reasons(record: RestoreRecord) -> str:
 @app.task(name=canvas.CREATE_STACK, bind=True, ignore_result=True, max_retries=None)
 def create_stack(self: Task, restore_id: str) -> None:
     """Hand the template to Heat; the poller sees to the rest."""
-    ledger, settings = worker.current_ledger(), worker.current_settings()
+    ledger, minutes = worker.current_ledger(), worker.current_settings().stack_minutes
     record = ledger.get(restore_id)
-    if record.state not in {RestoreState.CREATING, *DESTROYED}:
-        raise Ignore
-    try:
-        hand_over(ledger, record, minutes=settings.stack_minutes)
-    except LedgerError:
-        raise  # the reconciler sends this again
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
-        _again_or_failed(self, record, "Heat", error)
-
-
-def _again_or_failed(task: Task, record: RestoreRecord, what: str, error: Exception) -> None:
-    """Have the task run again if that may help and there is time left; else the restore has failed."""
-    ledger, limit = worker.current_ledger(), timedelta(minutes=worker.current_settings().stack_minutes)
-    if isinstance(error, Retriable) and datetime.now(UTC) - record.updated < limit:
-        ledger.stacks.tell(record.id, record.state, str(error))
-        raise task.retry(countdown=delay(task.request.retries)) from None
-    ledger.move(record.id, record.state, RestoreState.FAILED, f"{what}: {_told(error)}")
+    if record.state in DESTROYED:
+        # A copy of this task may have asked for the stack at the last moment.
+        try:
+            hand_over(ledger, record, minutes=minutes)
+        except CloudUnavailableError as error:
+            raise self.retry(countdown=delay(self.request.retries, error)) from None
+        return
+    with step_of(self, restore_id, RestoreState.CREATING) as step:
+        try:
+            hand_over(ledger, record, minutes=minutes)
+        except LedgerError:
+            raise  # the reconciler sends this again
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
+            step.failed(error, "Heat", again=in_time(record))
 
 
 @app.task(name=canvas.POLL_STACKS, ignore_result=True)
 def poll_stacks() -> None:
     """Look how far Heat is with all stacks that it works on."""
     ledger = worker.current_ledger()
-    with ledger.stacks.polling() as alone:
+    with ledger.stacks.polling(worker.current_settings().lease_seconds) as alone:
         if not alone:
             return
         for restore_id in poll(ledger, worker.current_settings().stack_minutes):
@@ -209,29 +207,30 @@ def discard(self: Task, restore_id: str) -> None:
     """Delete what the restore built beside its stack, once that is gone."""
     ledger = worker.current_ledger()
     record = ledger.get(restore_id)
-    if record.state is not RestoreState.DISCARDING:
-        raise Ignore
-    try:
-        discard_all(ledger, record)
-    except LedgerError:
-        raise  # the reconciler sends this again
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
-        _again_or_failed(self, record, "destroy", error)
-    else:
-        ledger.move(restore_id, RestoreState.DISCARDING, RestoreState.DESTROYED)
+    with step_of(self, restore_id, RestoreState.DISCARDING) as step:
+        try:
+            discard_all(ledger, record)
+        except LedgerError:
+            raise  # the reconciler sends this again
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
+            step.failed(error, "destroy", again=in_time(record))
+        else:
+            step.finish(RestoreState.DESTROYED)
 
 
 @app.task(name=canvas.RECONCILE, ignore_result=True)
 def reconcile() -> None:
     """Send again what was lost: a message on its way, or a worker with what it held."""
     ledger = worker.current_ledger()
-    ledger.note_reconciled()
+    if not ledger.reconciling():
+        return
     overdue = ledger.overdue()
     if not overdue:
         return
-    busy = [queue for queue in (QUEUE, TRANSFER_QUEUE) if _has_messages(queue)]
+    first = {queue: canvas.oldest(app, queue) for queue in (QUEUE, TRANSFER_QUEUE)}
+    oldest = {queue: ledger.sent(*message) for queue, message in first.items() if message}
     for restore_id, index in overdue:
-        found = ledger.look(restore_id, index, busy)
+        found = ledger.look(restore_id, index, oldest)
         if found is None:
             continue
         epoch = ledger.get(restore_id).epoch
@@ -246,13 +245,3 @@ def reconcile() -> None:
                 canvas.send_create_stack(app, restore_id)
             case RestoreState.DISCARDING:
                 canvas.send_discard(app, restore_id)
-
-
-def _has_messages(queue: str) -> bool:
-    with app.connection_for_read() as connection:
-        try:
-            answer: Any = connection.default_channel.queue_declare(queue=queue, passive=True)
-        except ChannelError:
-            # To Redis, an empty queue is none.
-            return False
-    return bool(answer.message_count)

@@ -25,8 +25,10 @@ def pytest_configure() -> None:
         if name.startswith(_FOREIGN):
             del os.environ[name]
     os.environ["HOME"] = os.environ["RESTORE_HOME"] = _scratch.name
-    # A shell has what it runs in the background ignore Ctrl-C, and so would all that the tests start.
+    # A shell has what it runs in the background ignore Ctrl-C, nohup a closed terminal, and so would all that the
+    # tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # At home new examples each time, in CI the same ones each time.

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Built, Claimed, Held, StackLog
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Attempts, Built, Claimed, Held, StackLog
 from restore_worker.errors import LedgerError
 from restore_worker.ledger import Ledger
 from restore_worker.stack_ledger import StackChange
@@ -36,6 +36,7 @@ from tests.support.restores import DEAD, LONG, AnyLedger, new_restore, told
 MOST = 12
 # Time stands still: leases and waits are over at once or not at all, and what was sent is overdue at once.
 SPANS = st.sampled_from([LONG, DEAD])
+STEPS = (RestoreState.CHECKING, RestoreState.ASSEMBLING, RestoreState.CREATING, RestoreState.DISCARDING)
 TOKENS = st.sampled_from(["one", "two", "three"])
 OUTCOMES = st.sampled_from([ResourceState.DONE, ResourceState.FAILED])
 # Few ids, so that resources clash.
@@ -140,7 +141,7 @@ class SameCalls(RuleBasedStateMachine):
 
     def claim(self, index: int, token: str, lease: float) -> None:
         claim = self.both(
-            lambda ledger: ledger.claim(self.id, index, token, lease=lease, most_attempts=2, worker=token)
+            lambda ledger: ledger.claim(self.id, index, token, lease=lease, attempts=Attempts(2), worker=token)
         )
         if isinstance(claim, Claimed):
             self.tokens[index] = token
@@ -220,8 +221,25 @@ class SameCalls(RuleBasedStateMachine):
         if at_once:
             self.go_on()
 
-    @rule(data=st.data(), busy=st.sets(st.sampled_from([QUEUE, TRANSFER_QUEUE])))
-    def look(self, data: Any, busy: set[str]) -> None:
+    @rule(data=st.data(), token=TOKENS, lease=SPANS)
+    def take_step(self, data: Any, token: str, lease: float) -> None:
+        step = data.draw(st.sampled_from([self.state, *STEPS]).filter(lambda each: each in STEPS))
+        self.both(lambda ledger: ledger.take(self.id, step, token, lease=lease, most_attempts=2, worker=token))
+
+    @rule(token=TOKENS, seconds=SPANS, counts=st.booleans(), gives_up=st.booleans())
+    def end_step(self, token: str, seconds: float, counts: bool, gives_up: bool) -> None:
+        if gives_up and (self.state, RestoreState.FAILED) in RESTORE_TRANSITIONS:
+            state = self.state
+            self.both(lambda ledger: ledger.move(self.id, state, RestoreState.FAILED, "reason", token=token))
+        else:
+            self.both(lambda ledger: ledger.renew(self.id, None, token, seconds))
+            self.both(lambda ledger: ledger.wait(self.id, None, token, seconds, "busy", counts=counts))
+
+    @rule(
+        data=st.data(),
+        busy=st.dictionaries(st.sampled_from([QUEUE, TRANSFER_QUEUE]), st.sampled_from(["0", "9e9"])),
+    )
+    def look(self, data: Any, busy: dict[str, str]) -> None:
         overdue = self.overdue(self.twin)
         assert self.overdue(self.ledgers[0]) == overdue
         if overdue:

@@ -21,7 +21,10 @@ from restore_worker.template import HeatResource
 from tests.support.processes import wait_until
 from tests.support.restores import LONG, begin, bring, claim, do, record
 
-SHARED = {"restores", "restores:due", "restores:reconciled", "restores:followed", "restores:polling"}
+SHARED = {
+    *("restores", "restores:due", "restores:reconciled", "restores:reconciling"),
+    *("restores:followed", "restores:polling"),
+}
 SECOND = 1 / 86400
 
 
@@ -43,7 +46,7 @@ def fill(ledger: Ledger) -> str:
     ledger.settle(restore_id, 0, "t", ResourceState.DONE, fragments={"a": HeatResource("Type::A", {})})
     claim(ledger, restore_id, 1)
     note_stack(ledger, restore_id, RestoreState.RESTORING)
-    ledger.note_reconciled()
+    ledger.reconciling()
     return restore_id
 
 
@@ -121,14 +124,14 @@ def test_a_restore_that_goes_on_stays(client: redis.Redis, way: str) -> None:
 
 
 def test_a_poller_that_died_is_replaced(client: redis.Redis, ledger: Ledger) -> None:
-    with ledger.stacks.polling() as held:
+    with ledger.stacks.polling(60) as held:
         assert held
         assert 50_000 < client.pttl("restores:polling") <= 60_000
         # Its time is over: another one has it, and keeps it.
         client.delete("restores:polling")
-        with ledger.stacks.polling() as other:
+        with ledger.stacks.polling(60) as other:
             assert other
-            with Ledger(client).stacks.polling() as third:
+            with Ledger(client).stacks.polling(60) as third:
                 assert not third
     assert not client.exists("restores:polling")
 

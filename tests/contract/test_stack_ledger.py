@@ -200,11 +200,11 @@ def test_a_restore_that_has_expired_can_be_followed_no_more(ledgers: Ledgers) ->
 
 
 def test_one_polls_at_a_time(ledger: AnyLedger) -> None:
-    with ledger.stacks.polling() as first, ledger.stacks.polling() as second:
+    with ledger.stacks.polling(60) as first, ledger.stacks.polling(60) as second:
         assert (first, second) == (True, False)
-        with ledger.stacks.polling() as third:
+        with ledger.stacks.polling(60) as third:
             assert not third
-    with pytest.raises(ZeroDivisionError), ledger.stacks.polling():
+    with pytest.raises(ZeroDivisionError), ledger.stacks.polling(60):
         raise ZeroDivisionError
-    with ledger.stacks.polling() as after:
+    with ledger.stacks.polling(60) as after:
         assert after

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
-from restore_worker.entries import Claimed, Event, Held, Idle, NewRestore, Node, Settled
+from restore_worker.entries import Attempts, Claimed, Event, Held, Idle, NewRestore, Node, Settled, Taken
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.states import (
     FINAL_RESTORE_STATES,
@@ -16,9 +16,10 @@ from restore_worker.states import (
 )
 from restore_worker.template import Fragment, Hot
 from tests.support.stack_twin import FOLLOWED_RESTORE_STATES, StackTwin
-from tests.support.twin_reader import Resource, Restore, TwinReader, time_of
+from tests.support.twin_reader import Resource, Restore, Step, TwinReader, time_of
 
 DAY = 86400
+RECONCILING_SECONDS = 0.9
 
 
 class LedgerTwin(TwinReader):
@@ -67,7 +68,7 @@ class LedgerTwin(TwinReader):
                 continue
             each.until = each.until if each.state is ResourceState.RUNNING else None
             each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
-            each.token, each.ended, each.looks, each.told = None, None, 0, None
+            each.token, each.ended, each.looks, each.told, each.sent = None, None, 0, None, 0.0
             self._due.pop((restore_id, each.node.index), None)
         restore.leaves = _ready_first(restore.resources)
         self._enter(restore, RestoreState.PENDING)
@@ -91,44 +92,71 @@ class LedgerTwin(TwinReader):
         return [each.node for each in ready]
 
     def claim(
-        self, restore_id: str, index: int, token: str, *, lease: float, most_attempts: int, worker: str
+        self, restore_id: str, index: int, token: str, *, lease: float, attempts: Attempts, worker: str
     ) -> Claimed | Held | Settled | Idle:
         restore = self._find(restore_id)
         if restore is None:
             return Idle()
         resource = restore.resources[index]
         if resource.settled:
-            return Settled(_still_ready(restore, resource))
+            return Settled(_still_ready(restore, resource), restore.epoch)
         if restore.state is not RestoreState.RESTORING or resource.state is ResourceState.PLANNED:
             return Idle()
         if resource.token != token:
             if resource.until is not None and resource.until > self._now():
                 return Held(resource.until - self._now())
-            refused = self._refuse(restore, resource, most_attempts)
+            refused = self._refuse(restore, resource, attempts.of(resource.node.type))
             if refused is not None:
                 return refused
             self._take(restore, resource, token, lease, worker)
         new, taken = restore.new, (resource.attempts, resource.node, resource.work)
         return Claimed(*taken, new.checkpoint, new.bank, new.cloud, restore.identity, restore.epoch)
 
-    def renew(self, restore_id: str, index: int, token: str, lease: float) -> bool:
+    def take(
+        self, restore_id: str, step: RestoreState, token: str, *, lease: float, most_attempts: int, worker: str
+    ) -> Taken | Held | Idle:
+        restore = self._find(restore_id)
+        if restore is None or restore.state is not step:
+            return Idle()
+        taken = restore.step
+        if taken.token != token:
+            if taken.until is not None and taken.until > self._now():
+                return Held(taken.until - self._now())
+            if taken.attempts >= most_attempts:
+                reason = f"{step} was {_given_up(taken.attempts, taken.reason)}"
+                self.move(restore_id, step, RestoreState.FAILED, reason)
+                return Idle()
+            taken.attempts += 1
+            taken.token = token
+            self._hold(restore, None, lease)
+            if taken.attempts > 1:
+                reason = f"{step}, attempt {taken.attempts}"
+                self._note(restore, "repeated", reason=reason, worker=worker)
+        return Taken(taken.attempts)
+
+    def renew(self, restore_id: str, index: int | None, token: str, lease: float) -> bool:
         held = self._held(restore_id, index, token)
         if held is not None:
             self._hold(*held, lease)
         return held is not None
 
-    def wait(self, restore_id: str, index: int, token: str, seconds: float, reason: str, *, counts: bool) -> bool:
+    def wait(
+        self, restore_id: str, index: int | None, token: str, seconds: float, reason: str, *, counts: bool
+    ) -> bool:
         held = self._held(restore_id, index, token)
         if held is None:
             return False
         restore, resource = held
+        waiting = resource or restore.step
         if not counts:
-            resource.attempts -= 1
-        if reason != resource.reason:
+            waiting.attempts -= 1
+        if counts or reason != waiting.reason:
             self._note(restore, ResourceState.WAITING, resource, reason=reason, seconds=seconds)
-        resource.state, resource.token, resource.reason = ResourceState.WAITING, None, reason
-        resource.until = self._now() + seconds
-        self._due[restore_id, index] = resource.until + self._patience
+        if resource is not None:
+            resource.state = ResourceState.WAITING
+        waiting.token, waiting.reason = None, reason
+        waiting.until = self._now() + seconds
+        self._due[restore_id, index] = waiting.until + self._patience
         return True
 
     def settle(
@@ -145,7 +173,7 @@ class LedgerTwin(TwinReader):
             raise StaleLeaseError
         resource = restore.resources[index]
         if resource.settled:
-            return Settled(_still_ready(restore, resource))
+            return Settled(_still_ready(restore, resource), restore.epoch)
         if resource.token != token or restore.state is not RestoreState.RESTORING:
             raise StaleLeaseError
         fragments = fragments or {}
@@ -162,7 +190,7 @@ class LedgerTwin(TwinReader):
         held = self._held(restore_id, index, token)
         if held is None:
             raise StaleLeaseError
-        restore, resource = held
+        restore, resource = held[0], held[0].resources[index]
         if not physical_id:
             if restore.state is not RestoreState.RESTORING:
                 raise StaleLeaseError
@@ -199,12 +227,20 @@ class LedgerTwin(TwinReader):
         restore.findings = json.dumps(known)
 
     def move(
-        self, restore_id: str, old: RestoreState, new: RestoreState, reason: str = "", hot: Hot | None = None
+        self,
+        restore_id: str,
+        old: RestoreState,
+        new: RestoreState,
+        reason: str = "",
+        hot: Hot | None = None,
+        token: str = "",
     ) -> bool:
         if not may_follow(old, new):
             raise LedgerError(f"no restore goes from {old} to {new}")
         restore = self._find(restore_id)
         if restore is None or restore.state is not old or (new is RestoreState.ASSEMBLING and restore.left):
+            return False
+        if token and restore.step.token != token:
             return False
         restore.hot = hot or restore.hot
         restore.discarded |= new is RestoreState.DISCARDING
@@ -222,10 +258,15 @@ class LedgerTwin(TwinReader):
 
     # The reconciler's side
 
-    def note_reconciled(self) -> None:
+    def reconciling(self) -> bool:
+        if self._reconciled is not None and self._now() - self._reconciled < RECONCILING_SECONDS:
+            return False
         self._reconciled = self._now()
+        return True
 
-    def look(self, restore_id: str, index: int | None, busy: Iterable[str] = ()) -> Node | RestoreState | None:
+    def look(
+        self, restore_id: str, index: int | None, oldest: Mapping[str, str] | None = None
+    ) -> Node | RestoreState | None:
         place = restore_id, index
         if place not in self._due or self._due[place] > self._now():
             return None
@@ -234,14 +275,15 @@ class LedgerTwin(TwinReader):
         if restore is None or not _moves(restore, resource):
             del self._due[place]
             return None
-        looked_at = resource or restore
-        looked_at.looks += 1
-        self._due[place] = self._now() + self._patience * 2 ** min(looked_at.looks, 6)
-        # A backlog that goes on for too long may hide a loss.
-        backlog = resource is not None and resource.state is ResourceState.READY and resource.node.queue in busy
-        if (backlog and looked_at.looks <= 3) or (resource is None and _is_heats(restore)):
+        self._due[place] = self._now() + self._patience
+        if _is_heats(restore) if resource is None else _is_backlog(resource, oldest or {}):
             return None
-        state = looked_at.state
+        looked_at = resource or restore.step
+        looked_at.looks += 1
+        self._due[place] = self._now() + self._patience * 2 ** min(looked_at.looks - 1, 6)
+        if resource is not None and resource.state is ResourceState.READY:
+            resource.sent = self._now()
+        state = resource.state if resource else restore.state
         self._note(restore, "resent", resource, reason=f"{state} for too long")
         return restore.state if resource is None else resource.node
 
@@ -260,8 +302,7 @@ class LedgerTwin(TwinReader):
             reason = f"needs {_named(resource.cause)}, which was not restored"
             return self._finish(restore, resource, ResourceState.SKIPPED, reason)
         if resource.attempts >= most_attempts:
-            last = resource.reason or "the worker that held it vanished each time"
-            reason = f"given up after {resource.attempts} attempts: {last}"
+            reason = _given_up(resource.attempts, resource.reason)
             return self._finish(restore, resource, ResourceState.FAILED, reason)
         return None
 
@@ -277,19 +318,22 @@ class LedgerTwin(TwinReader):
             resource.told = resource.attempts, worker
             self._note(restore, ResourceState.RUNNING, resource, attempt=resource.attempts, worker=worker)
 
-    def _held(self, restore_id: str, index: int, token: str) -> tuple[Restore, Resource] | None:
+    def _held(self, restore_id: str, index: int | None, token: str) -> tuple[Restore, Resource | None] | None:
         restore = self._find(restore_id)
-        if restore is None or restore.resources[index].token != token:
+        if restore is None:
             return None
-        return restore, restore.resources[index]
+        resource = None if index is None else restore.resources[index]
+        return (restore, resource) if (resource or restore.step).token == token else None
 
-    def _hold(self, restore: Restore, resource: Resource, lease: float) -> None:
-        resource.until = self._now() + lease
-        self._due[restore.new.id, resource.node.index] = resource.until + 1
+    def _hold(self, restore: Restore, resource: Resource | None, lease: float) -> None:
+        until = (resource or restore.step).until = self._now() + lease
+        self._due[restore.new.id, resource.node.index if resource else None] = until + 1
 
     def _look_at(self, restore: Restore, resource: Resource | None = None) -> None:
         if resource is None:
-            restore.looks = 0
+            restore.step = Step()
+        else:
+            resource.sent = self._now()
         self._due[restore.new.id, resource.node.index if resource else None] = self._now() + self._patience
 
     def _enter(self, restore: Restore, state: RestoreState, reason: str = "") -> None:
@@ -313,7 +357,7 @@ class LedgerTwin(TwinReader):
             self._look_at(restore, parent)
         if not restore.left:
             self._look_at(restore)
-        return Settled([parent.node for parent in released])
+        return Settled([parent.node for parent in released], restore.epoch)
 
     def _gone(self, restore: Restore, index: int, key: str) -> None:
         if restore.made.pop((index, key), None) is not None:
@@ -344,6 +388,16 @@ def _moves(restore: Restore, resource: Resource | None) -> bool:
         return restore.state is not RestoreState.RESTORING or not restore.left
     open_now = not resource.settled and resource.state is not ResourceState.PLANNED
     return open_now and restore.state is RestoreState.RESTORING
+
+
+def _is_backlog(resource: Resource, oldest: Mapping[str, str]) -> bool:
+    """Say whether its message may still be in its queue."""
+    first = oldest.get(resource.node.queue)
+    return resource.state is ResourceState.READY and first is not None and resource.sent >= float(first)
+
+
+def _given_up(attempts: int, reason: str) -> str:
+    return f"given up after {attempts} attempts: {reason or 'the worker that held it vanished each time'}"
 
 
 def _is_heats(restore: Restore) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from celery.exceptions import Ignore, Retry
 
-from restore_worker import attempt, canvas, creation, discarding, poller, tasks, worker
+from restore_worker import attempt, canvas, creation, discarding, poller, step, tasks, worker
 from restore_worker.entries import QUEUE, Node, RestoreRecord
 from restore_worker.registry import AnyPlugin, Registry
 from restore_worker.settings import Settings
@@ -82,7 +82,7 @@ class SimulatedCelery:
             patch.setattr(worker, "leases", _NoLeases)
             patch.setattr(worker, "bank_of", lambda _: None)
             patch.setattr(tasks, "check", self._check)
-            patch.setattr(tasks, "_has_messages", self._has_messages)
+            patch.setattr(canvas, "oldest", self._oldest)
             for module in (attempt, discarding):
                 patch.setattr(module, "installed", lambda: self._registry)
             for module in (creation, poller):
@@ -91,12 +91,12 @@ class SimulatedCelery:
             patch.setattr(creation, "connect", lambda _: SimpleNamespace(block_storage=None))
             for module in (creation, poller, discarding):
                 patch.setattr(module, "same_cloud", lambda *_: None)
-            for module in (tasks, poller, discarding):
+            for module in (step, poller, discarding):
                 patch.setattr(module, "datetime", SimpleNamespace(now=self._clock))
             for name in ("send_preflight", "send_resources", "send_body", "send_create_stack", "send_discard"):
                 patch.setattr(canvas, name, getattr(self, name))
             patch.setattr(canvas, "declare", self._declare)
-            for task in (tasks.preflight, tasks.restore_resource, tasks.create_stack, tasks.discard):
+            for task in _TASKS.values():
                 patch.setattr(task, "retry", _retry)
             yield
 
@@ -132,8 +132,10 @@ class SimulatedCelery:
         self.sent += 1
         self._send(Message(task, restore_id, f"message {self.sent}"))
 
-    def _has_messages(self, queue: str) -> bool:
-        return any(message.queue == queue and due <= self.now for due, message in self._messages)
+    def _oldest(self, _app: object, queue: str) -> tuple[str, int] | None:
+        waiting = (message for due, message in self._messages if message.queue == queue and due <= self.now)
+        first = next(waiting, None)
+        return first and (("", 0) if first.index is None else (first.restore_id, first.index))
 
     def _send(self, message: Message, seconds: float = 0.0) -> None:
         copies = 0 if self.goes_wrong() else 2 if self.goes_wrong() else 1

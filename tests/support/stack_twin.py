@@ -40,7 +40,7 @@ class StackTwin:
         return sorted(self.ids)
 
     @contextmanager
-    def polling(self) -> Iterator[bool]:
+    def polling(self, _seconds: float) -> Iterator[bool]:
         held, self._polling = not self._polling, True
         try:
             yield held

@@ -34,6 +34,7 @@ class Resource:
     # The attempt and the worker that the events tell of.
     told: tuple[int, str] | None = None
     looks: int = 0
+    sent: float = 0.0
 
     @property
     def settled(self) -> bool:
@@ -60,6 +61,17 @@ class StackNotes:
 
 
 @dataclass(eq=False)
+class Step:
+    """What a restore itself is at: the fields of a resource that it has, too."""
+
+    attempts: int = 0
+    reason: str = ""
+    token: str | None = None
+    until: float | None = None
+    looks: int = 0
+
+
+@dataclass(eq=False)
 class Restore:
     new: NewRestore
     resources: list[Resource]
@@ -79,7 +91,7 @@ class Restore:
     made: dict[tuple[int, str], str] = field(default_factory=dict)
     stack: StackNotes = field(default_factory=StackNotes)
     events: list[Event] = field(default_factory=list)
-    looks: int = 0
+    step: Step = field(default_factory=Step)
     expires: float = float("inf")
     discarded: bool = False
 
@@ -182,6 +194,10 @@ class TwinReader:
         restore = self._find(restore_id)
         found = restore.fragments if restore else {}
         return {original_id: fragment for original_id, (_, fragment) in found.items()}
+
+    def sent(self, restore_id: str, index: int) -> str:
+        restore = self._find(restore_id)
+        return str(restore.resources[index].sent if restore else 0)
 
     def unreconciled_seconds(self) -> float | None:
         return None if self._reconciled is None else self._now() - self._reconciled

@@ -30,12 +30,12 @@ ROWS = (
     ("canvas", "app"),
     ("lease", "worker", "building"),
     ("attempt", "belongings", "creation", "discarding", "poller", "preflight"),
-    ("consumer", "tasks"),
+    ("consumer", "step", "tasks"),
     ("attendance", "export", "submitted", "restore", "testing", "cli"),
 )
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
-    ("celery", "kombu"): {"app", "canvas", "consumer", "tasks"},
+    ("celery", "kombu"): {"app", "canvas", "consumer", "step", "tasks"},
     ("redis",): {"ledger", "ledger_reader", "recording", "stack_ledger"},
     ("openstack", "keystoneauth1", "heatclient", "requests"): {
         "session",
