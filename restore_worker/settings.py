@@ -31,7 +31,7 @@ class Settings(BaseModel):
     celery_config: str = Field("celeryconfig", alias="CELERY_CONFIG_MODULE")
     # Worker processes of one worker; None: as many as the machine has cores.
     concurrency: int | None = Field(None, alias="RESTORE_CONCURRENCY", ge=1)
-    # How long a silent worker keeps a resource before another may take it, and how long what was sent may be on its
+    # How long a silent worker keeps a resource before another may take it, and how long what was sent may be under
     # way before it is looked for, in seconds.
     lease_seconds: int = Field(30, alias="RESTORE_LEASE_SECONDS", ge=1)
     # How often a resource is tried before it fails for good.
