@@ -7,3 +7,5 @@ restore_worker/settings.py.
 
 # A worker that is told to stop at once gives its tasks so long to end, in seconds.
 worker_soft_shutdown_timeout = 10.0
+
+# Keys to sign messages with, and whose messages are taken, stand here too: see docs/security.md.

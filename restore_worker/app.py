@@ -7,6 +7,7 @@ names) if there is one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,8 +16,11 @@ from celery.utils.imports import cwd_in_path
 
 from restore_worker import canvas, settings
 from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE
+from restore_worker.errors import RestoreError
 
 DAY = 86400
+# With these in ``celeryconfig.py`` every message is signed, and no other one is taken: see docs/security.md.
+SIGNING = ("security_key", "security_certificate", "security_cert_store")
 
 
 def _defaults() -> dict[str, Any]:
@@ -61,16 +65,20 @@ def _application() -> Celery:
     app = Celery("restore_worker", include=["restore_worker.tasks"])
     app.add_defaults(lambda: _under(app.loader.conf))
     current = settings.load()
-    module = current.celery_config
+    name = current.celery_config
+    signing = False
     with cwd_in_path():
-        configured = find_spec(module.split(".")[0]) is not None
-    if configured:
-        app.config_from_object(module)
+        if find_spec(name.split(".")[0]) is not None:
+            module = import_module(name)
+            signing = _signs(name, vars(module))
+            app.config_from_object(module)
+    serializer = "auth" if signing else "json"
     app.conf.update(
         # Ids are all that a message carries, and all that may be read from one.
-        accept_content=["json"],
-        task_serializer="json",
-        result_serializer="json",
+        accept_content=[serializer],
+        task_serializer=serializer,
+        result_serializer=serializer,
+        event_serializer=serializer,
         # A task is done when it has ended, not when it was taken: a killed worker's tasks run again.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -88,7 +96,28 @@ def _application() -> Celery:
             "poll_stacks": _every(5.0, canvas.POLL_STACKS),
         },
     )
+    if signing:
+        _sign(app)
     return app
+
+
+def _signs(module: str, choices: Mapping[str, Any]) -> bool:
+    """Say whether a deployment wants its messages signed; RestoreError if it names some of what that takes."""
+    missing = [name for name in SIGNING if not choices.get(name)]
+    if missing and len(missing) < len(SIGNING):
+        raise RestoreError(f"{module}: signing messages takes all of {', '.join(SIGNING)}: name {missing[0]}, too")
+    return not missing
+
+
+def _sign(app: Celery) -> None:
+    """Load the keys; RestoreError says what is wrong with them."""
+    try:
+        # Celery would take its default for the digest.
+        app.setup_security(digest=app.conf.security_digest)
+    except RestoreError:
+        raise
+    except Exception as error:
+        raise RestoreError(f"messages cannot be signed, see {', '.join(SIGNING)}: {error}") from error
 
 
 app = _application()

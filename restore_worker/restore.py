@@ -27,7 +27,7 @@ from restore_worker.errors import CloudUnavailableError, RefusedError, RestoreEr
 from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Plan, make_plan
 from restore_worker.render import Rendering, render
-from restore_worker.submitted import Restore, caller_ledger, start
+from restore_worker.submitted import Restore, caller_ledger, check_sender, start
 
 __all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
 
@@ -102,6 +102,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
         headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
         raise RefusedError("\n  ".join((headline, *problems)), problems)
     new = _new_restore(made, target, wants_stack=bool(target) and create_stack, key=idempotency_key or "")
+    check_sender()
     recorded = caller_ledger().record(new, force=force)
     if recorded == new.id:
         start(new.id, 1)

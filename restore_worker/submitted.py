@@ -121,6 +121,7 @@ class Restore:
 
         RestoreError unless the restore has failed or was cancelled, or if what it built is partly destroyed.
         """
+        check_sender()
         epoch = caller_ledger().resume(self.id)
         if not epoch:
             raise RestoreError(
@@ -190,6 +191,12 @@ def _connected(current: Settings) -> Ledger:
 
     # Somebody waits for the answer: that Redis is not there shall be told soon.
     return connect(current, retries=4)
+
+
+def check_sender() -> None:
+    """Return if messages can be made here; RestoreError if the keys to sign them are unusable."""
+    # Importing it reads celeryconfig.py and what that names.
+    import restore_worker.app  # noqa: F401
 
 
 def start(restore_id: str, epoch: int) -> None:
