@@ -26,10 +26,9 @@ SIGNING = ("security_key", "security_certificate", "security_cert_store")
 def _defaults() -> dict[str, Any]:
     """Return what a deployment may choose otherwise; asked when the first connection is made."""
     current = settings.load()
-    url = current.celery_url()
+    redis = current.redis_address()
     return {
-        "broker_url": url,
-        "result_backend": url,
+        **redis.celery_settings(),
         "worker_concurrency": current.concurrency,
         # Redis may start after the workers, and may be away for a while.
         "broker_connection_retry_on_startup": True,
@@ -40,7 +39,9 @@ def _defaults() -> dict[str, Any]:
             # Look every second for the tasks of a worker that was killed; by default it takes almost two minutes.
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
+            **redis.transport_options(),
         },
+        "result_backend_transport_options": redis.transport_options(),
         # The results that count are in the ledger.
         "result_expires": 3600,
         # Its periods are seconds: nothing to remember over a restart.

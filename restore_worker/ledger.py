@@ -37,10 +37,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.client import Pipeline
-from redis.exceptions import BusyLoadingError
-from redis.retry import Retry
 
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
 from restore_worker.entries import (
@@ -68,6 +65,7 @@ from restore_worker.ledger_reader import (
     translated,
 )
 from restore_worker.recording import write_down
+from restore_worker.redis_client import open_client
 from restore_worker.settings import Settings
 from restore_worker.stack_ledger import StackLedger
 from restore_worker.states import ResourceState, RestoreState, may_follow
@@ -309,18 +307,9 @@ class Ledger(LedgerReader):
 def connect(settings: Settings, *, retries: int = 15) -> Ledger:
     """Return the ledger in the Redis of the settings.
 
-    retries: how often a call is repeated if the connection is lost; 15 take about half a minute, in which Redis
-        may be restarted.
+    retries: as of `restore_worker.redis_client.open_client`.
     """
-    client = redis.Redis.from_url(
-        settings.redis_url(),
-        decode_responses=True,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=3), retries),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError, BusyLoadingError],
-        socket_timeout=20,
-        socket_connect_timeout=5,
-        health_check_interval=30,
-    )
+    client = open_client(settings.redis_address(), retries=retries)
     return Ledger(client, patience=settings.lease_seconds, keep_days=settings.keep_days)
 
 

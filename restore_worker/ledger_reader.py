@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import redis
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.sentinel import MasterNotFoundError
 
 from restore_worker.entries import Event, Node, ResourceProgress, RestoreRecord
 from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
@@ -215,6 +216,14 @@ def translated() -> Iterator[None]:
     """Turn what redis-py raises into our errors."""
     try:
         yield
+    except AuthenticationError as error:
+        # To redis-py it is a lost connection.
+        raise LedgerError(f"Redis refuses the login: {error} (RESTORE_REDIS_URL has user and password)") from error
+    except MasterNotFoundError as error:
+        # What redis-py says of it is long, and says no more.
+        raise LedgerUnavailableError(
+            "Redis does not answer: no Sentinel that answers and takes the login knows the master"
+        ) from error
     except (redis.ConnectionError, redis.TimeoutError, BusyLoadingError) as error:
         raise LedgerUnavailableError(f"Redis does not answer: {error}") from error
     except (ReadOnlyError, OutOfMemoryError) as error:

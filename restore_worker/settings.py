@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from restore_worker import embedded
+from restore_worker import embedded, redis_address
 from restore_worker.errors import RestoreError
+from restore_worker.redis_address import RedisAddress
 
 
 class Settings(BaseModel):
@@ -19,8 +20,8 @@ class Settings(BaseModel):
 
     # URL or directory of the bank, for commands and calls that name none.
     bank: str | None = Field(None, alias="RESTORE_BANK")
-    # The Redis that callers and workers share, redis:// or rediss://; without it, the one of `restore-worker up`.
-    redis: str | None = Field(None, alias="RESTORE_REDIS_URL", pattern=r"^rediss?://")
+    # The Redis that callers and workers share; without it, the one of `restore-worker up`.
+    redis: RedisAddress | None = Field(None, alias="RESTORE_REDIS_URL")
     # Name of the target cloud in clouds.yaml.
     cloud: str | None = Field(None, alias="OS_CLOUD")
     # A clouds.yaml in another place than openstacksdk looks.
@@ -46,28 +47,25 @@ class Settings(BaseModel):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
 
-    def redis_url(self) -> str:
-        """Return the URL of Redis for redis-py: the one set, else that of the embedded server that runs here.
+    @field_validator("redis", mode="before")
+    @classmethod
+    def _parsed(cls, url: str) -> RedisAddress:
+        return redis_address.parse(url)
+
+    def redis_address(self) -> RedisAddress:
+        """Return where Redis is: the one set, else the embedded server that runs here.
 
         Raises RestoreError if there is neither.
         """
-        url = self.redis or embedded.address(self.home)
+        if self.redis:
+            return self.redis
+        url = embedded.address(self.home)
         if url is None:
             raise RestoreError(
                 "there is no Redis to work with: start `restore-worker up` in another terminal, "
                 "or set RESTORE_REDIS_URL to the one that your workers use"
             )
-        return url
-
-    def celery_url(self) -> str:
-        """Return the same address as `redis_url`, as Celery spells it for its broker and its result backend."""
-        url = self.redis_url()
-        if url.startswith("unix://"):
-            return "redis+socket://" + url.removeprefix("unix://")
-        if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
-            # redis-py checks certificates unless told otherwise; Celery wants to be told.
-            return url + ("&" if "?" in url else "?") + "ssl_cert_reqs=required"
-        return url
+        return redis_address.parse(url)
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -78,5 +76,5 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         return Settings.model_validate({"RESTORE_HOME": f"{state}/restore-worker"} | given)
     except ValidationError as error:
         # Only the reason: a value may hold a password.
-        reasons = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
+        reasons = [f"{each['loc'][0]}: {each['msg'].removeprefix('Value error, ')}" for each in error.errors()]
         raise RestoreError("environment variable " + "; ".join(reasons)) from None

@@ -22,7 +22,7 @@ from restore_worker.entries import (
     RestoreRecord,
     StackLog,
 )
-from restore_worker.errors import RestoreError
+from restore_worker.errors import LedgerUnavailableError, RestoreError
 from restore_worker.export import write_hot
 from restore_worker.plan import Finding
 from restore_worker.settings import Settings
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds between two looks at a restore with news: hundreds of looks a second would slow it down.
 _PACE = 0.05
+# Seconds in which Redis may be restarted, or a replica take over, while somebody follows a restore.
+_LONGEST_OUTAGE = 120.0
 # Why nothing can be done to a restore any more.
 _OVER = {
     RestoreState.DESTROYED: "all that it made is deleted already",
@@ -90,10 +92,21 @@ class Restore:
         return [Finding(*each) for each in json.loads(caller_ledger().findings(self.id))]
 
     def watch(self, quiet: float = QUIET_SECONDS) -> Iterator[Event | None]:
-        """Yield what happens, from the beginning to the end; None after each ``quiet`` seconds without news."""
+        """Yield what happens, from the beginning to the end; None after each ``quiet`` seconds without news.
+
+        None also while Redis is away, which it may be for a while once it has answered.
+        """
+        answered = None
         while True:
-            final = self.status.state in FINAL_RESTORE_STATES
-            events = caller_ledger().events(self.id, self._seen, wait=None if final else quiet)
+            try:
+                final = self.status.state in FINAL_RESTORE_STATES
+                events = caller_ledger().events(self.id, self._seen, wait=None if final else quiet)
+            except LedgerUnavailableError:
+                if answered is None or time.monotonic() - answered > _LONGEST_OUTAGE:
+                    raise
+                yield None
+                continue
+            answered = time.monotonic()
             for event in events:
                 self._seen = event.id
                 yield event

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from restore_worker.cli.wording import label, listed, printable
 from restore_worker.entries import Event, Node
-from restore_worker.errors import RestoreError
+from restore_worker.errors import LedgerUnavailableError, RestoreError
 from restore_worker.restore import Restore
 from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
 
@@ -29,9 +29,12 @@ def follow(restore: Restore, tell: Callable[[str], None]) -> None:
             if event is not None:
                 tell(progress.line(event))
                 continue
-            for complaint in restore.complaints():
-                logger.warning(complaint)
-            tell(progress.still())
+            try:
+                for complaint in restore.complaints():
+                    logger.warning(complaint)
+                tell(progress.still())
+            except LedgerUnavailableError as error:
+                logger.warning(error)
     except KeyboardInterrupt:
         logger.warning(
             "restore %s goes on: `restore-worker watch %s` shows it, `restore-worker cancel %s` stops it",

@@ -110,7 +110,7 @@ class Worker(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Become a Celery worker."""
-        settings.load().redis_url()
+        settings.load().redis_address()
         command = _worker(*parsed_args.options)
         os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 

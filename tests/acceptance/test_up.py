@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from restore_worker import embedded, settings
+from restore_worker.redis_client import open_client
 from tests.support import processes
 from tests.support.processes import Program, wait_until
 
@@ -100,7 +101,7 @@ def test_only_one_in_a_state_directory(shared, cli):
 
 def test_it_is_found_by_its_state_directory(shared):
     found = settings.load({"RESTORE_HOME": str(shared)})
-    with redis.Redis.from_url(found.redis_url()) as client:
+    with open_client(found.redis_address(), retries=0) as client:
         assert client.ping()
         # The ledger must never lose a key to make room for another.
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}

@@ -110,6 +110,9 @@ def test_redis_is_killed_and_starts_again(steps, worker, obstacle, tmp_path):
         submit.kill()
         second.kill()
     assert file.read_text() == restore.plan("latest", bank=bank).hot.text
+    # What was done before is done: its result was not lost.
+    calls = steps.calls(submit.output.splitlines()[0])
+    assert (calls.count("s0"), calls.count("s2")) == (1, 1)
 
 
 def test_a_bank_that_the_worker_cannot_read(steps, worker, redis_url, tmp_path):

@@ -21,11 +21,11 @@ ROWS = (
     ("__init__",),
     ("errors", "states"),
     ("resource", "graph", "checkpoint", "template"),
-    ("settings", "embedded"),
+    ("redis_address", "settings", "embedded"),
     ("bank", "catalogue"),
     ("plugin", "registry", "context"),
     ("definitions", "parameters", "plan", "render"),
-    ("entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger"),
+    ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger"),
     ("session", "cloud_errors", "cloud", "stack"),
     ("canvas", "app"),
     ("lease", "worker", "building"),
@@ -36,7 +36,7 @@ ROWS = (
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
     ("celery", "kombu"): {"app", "canvas", "consumer", "step", "tasks"},
-    ("redis",): {"ledger", "ledger_reader", "recording", "stack_ledger"},
+    ("redis",): {"redis_client", "ledger", "ledger_reader", "recording", "stack_ledger"},
     ("openstack", "keystoneauth1", "heatclient", "requests"): {
         "session",
         "cloud_errors",

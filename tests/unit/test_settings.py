@@ -47,23 +47,9 @@ def test_a_refused_redis_url_is_not_shown():
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("url", "celery"),
-    [
-        ("redis://:pw@r:6379/1", "redis://:pw@r:6379/1"),
-        ("rediss://r/0", "rediss://r/0?ssl_cert_reqs=required"),
-        ("rediss://r/0?a=b", "rediss://r/0?a=b&ssl_cert_reqs=required"),
-        ("rediss://r/0?ssl_cert_reqs=none", "rediss://r/0?ssl_cert_reqs=none"),
-    ],
-)
-def test_the_redis_that_is_set(url, celery):
-    found = settings.load({"RESTORE_REDIS_URL": url})
-    assert (found.redis_url(), found.celery_url()) == (url, celery)
-
-
 def test_without_any_redis_it_says_what_to_do(tmp_path):
     with pytest.raises(RestoreError, match=r"restore-worker up.*RESTORE_REDIS_URL"):
-        settings.load({"RESTORE_HOME": str(tmp_path)}).redis_url()
+        settings.load({"RESTORE_HOME": str(tmp_path)}).redis_address()
 
 
 def test_a_socket_that_nobody_answers_is_no_redis(tmp_path):
