@@ -5,13 +5,14 @@ The header is one task a resource, sent when all that the resource depends on is
 were declared, so that a task that runs or is sent twice counts once: every id here is made of the restore,
 its epoch and the resource's index.
 
-This leans on three things of Celery that are less than public, for which it is pinned to a minor version and
+This leans on four things of Celery that are less than public, for which it is pinned to a minor version and
 ``tests/contract/test_celery.py`` stands guard: ``set_chord_size``, the message's fields ``chord``, ``group_id``
-and ``group_index``, and that a chord's parts are counted by task id.
+and ``group_index``, that a chord's parts are counted by task id, and the keys that are kept of a chord.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -34,6 +35,10 @@ CREATE_STACK = "restore_worker.create_stack"
 POLL_STACKS = "restore_worker.poll_stacks"
 DISCARD = "restore_worker.discard"
 RECONCILE = "restore_worker.reconcile"
+# What Celery keeps of a chord: parts, their difference to the size, the size, parts seen.
+_CHORD_KEYS = (".j", ".t", ".s", ".d")
+# How long it shall know that a chord is done: more than the visibility timeout.
+_DONE_SECONDS = 7200
 # Sent by beat.
 PERIODIC = (RECONCILE, POLL_STACKS)
 
@@ -71,6 +76,16 @@ def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Nod
                 ignore_result=True,
                 producer=producer,
             )
+
+
+def close(app: Celery, restore_id: str, epoch: int) -> None:
+    """Have Celery forget the chord of an epoch whose parts are settled; what returns later changes nothing.
+
+    Celery does so itself unless the body was sent in its stead, or a worker died at that moment.
+    """
+    chord = functools.partial(app.backend.get_key_for_group, _group_id(restore_id, epoch))
+    with app.backend.client.pipeline() as pipe:
+        pipe.delete(*map(chord, _CHORD_KEYS)).set(chord(".c"), "done", ex=_DONE_SECONDS).execute()
 
 
 def send_body(app: Celery, restore_id: str) -> None:

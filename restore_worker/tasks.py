@@ -144,6 +144,7 @@ def assemble_template(self: Task, restore_id: str) -> None:
 
 def _assemble(step: Step, record: RestoreRecord) -> None:
     """Take the restore on to its stack, or raise Ignore: then there will be none."""
+    canvas.close(app, record.id, record.epoch)
     if record.failed:
         step.finish(RestoreState.FAILED, _reasons(record))
         raise Ignore

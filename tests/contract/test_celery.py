@@ -239,6 +239,21 @@ def test_what_is_ignored_in_the_first_task_of_the_body_stops_the_second(chord: C
     assert chord.ran == [0, "assemble"]
 
 
+def test_nothing_stays_of_a_chord_that_is_closed_and_late_parts_change_nothing(
+    chord: Chord, client: redis.Redis, settle
+) -> None:
+    chord.declare(3)
+    chord.send(0, 1)
+    chord.wait_for_parts(2)
+    canvas.close(app, chord.id, 1)
+    chord.send(0, 2)
+    chord.wait_for(2)
+    settle()
+    assert [key for key in client.scan_iter() if key.startswith(chord.key(""))] == [chord.key(".c")]
+    assert 0 < client.ttl(chord.key(".c")) <= 7200
+    assert sorted(chord.ran) == [0, 0, 1, 2]
+
+
 def test_the_body_can_be_sent_without_its_chord(chord: Chord) -> None:
     for times in (1, 2):
         canvas.send_body(app, chord.id)

@@ -96,6 +96,8 @@ class SimulatedCelery:
             for name in ("send_preflight", "send_resources", "send_body", "send_create_stack", "send_discard"):
                 patch.setattr(canvas, name, getattr(self, name))
             patch.setattr(canvas, "declare", self._declare)
+            # What is left of a chord does nothing.
+            patch.setattr(canvas, "close", lambda *_: None)
             for task in _TASKS.values():
                 patch.setattr(task, "retry", _retry)
             yield
