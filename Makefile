@@ -8,7 +8,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo demo-cloud test unit lint types audit cloud test-cloud cloud-down cloud-wipe bench docs lock clean
+.PHONY: setup demo demo-cloud test unit lint types audit cloud test-cloud cloud-down cloud-wipe chaos chaos-cloud bench docs lock clean
 
 setup: .venv/.dev
 
@@ -50,6 +50,14 @@ cloud-down: | .venv/bin/python
 # Forgets all that the clouds keep; what is installed stays.
 cloud-wipe: | .venv/bin/python
 	@$(CLOUD) wipe
+
+# Hundreds of restores while processes are killed: an hour.
+chaos: .venv/.dev
+	$(BIN)/python -m tests.chaos --runs 200 --seed 1 --report docs/reliability.md
+
+# The same on the test cloud, whose APIs are killed.
+chaos-cloud: .venv/.dev cloud
+	$(BIN)/pytest tests/cloud/test_chaos.py
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,132 @@
+"""What is promised of a restore, looked at after its end from outside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.exceptions import RedisError
+
+from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE
+from restore_worker.ledger import Ledger
+from restore_worker.stack import stack_name
+from restore_worker.states import ResourceState
+from restore_worker.template import Hot
+
+if TYPE_CHECKING:
+    from tests.chaos.run import Run
+
+# Two leases: for that of the worker that died, and until what was lost is looked for.
+LONGEST_STALL = 10.0
+
+
+def drained(client: redis.Redis) -> bool:
+    """Return whether no message of a restore is on its way, nor with a worker."""
+    try:
+        return not client.exists(QUEUE, TRANSFER_QUEUE, "unacked", "unacked_index")
+    except RedisError:
+        return False
+
+
+def on_the_way(client: redis.Redis) -> str:
+    """Return what is in the queues, and with workers, for people."""
+    queued = {queue: client.llen(queue) for queue in (QUEUE, TRANSFER_QUEUE)}
+    return f"{queued}, with workers: {client.hgetall('unacked')}"[:2000]
+
+
+@dataclass
+class Checks:
+    """The checks of one run, which write into its result what does not hold."""
+
+    run: Run
+    ledger: Ledger
+    restore_id: str
+    planned: Hot | None
+
+    def tell(self, what: str, sentence: str) -> None:
+        self.run.result.problems.append((what, sentence))
+
+    def effects(self) -> None:
+        """Each resource took effect once, and the ledger knows of it."""
+        world, direct = self.run.world, set(self.run.graph.direct)
+        for (restore_id, resource), built in world.effects.items():
+            if restore_id != self.restore_id or resource not in direct:
+                self.tell("doubled", f"{resource} of {restore_id} was built, and was not to be")
+            if len(built) > 1:
+                self.tell("doubled", f"{resource} was built {len(built)} times")
+        for resource in direct - {resource for _, resource in world.effects}:
+            self.tell("lost", f"{resource} was never built")
+        there = {each for built in world.effects.values() for each in built}
+        known = {each for made in self.ledger.all_made(self.restore_id).values() for each in made.values()}
+        if there != known:
+            self.tell(
+                "lost",
+                f"the ledger does not know {sorted(there - known)}, and {sorted(known - there)} is not there",
+            )
+        states = Counter(each.state for each in self.ledger.resources(self.restore_id))
+        if set(states) != {ResourceState.DONE}:
+            self.tell("lost", f"resources are {dict(states)}")
+        done = Counter(each.index for each in self.ledger.events(self.restore_id) if each.name == "done")
+        if set(done.values()) != {1}:
+            self.tell(
+                "doubled", f"resources that were done more than once: {[i for i, n in done.items() if n > 1]}"
+            )
+
+    def template(self) -> None:
+        """The template is that of a peaceful rendering, with the values of what was built, and one stack has it."""
+        hot, world = self.ledger.template(self.restore_id), self.run.world
+        if hot is None or self.planned is None or hot.text != self.planned.text:
+            self.tell("lost", "the template is not the one that was planned")
+            return
+        built = sorted(each for made in world.effects.values() for each in made)
+        if sorted(hot.values.values()) != built:
+            self.tell("lost", "the template's values are not what was built")
+        name = stack_name(self.restore_id)
+        if world.created != {name: 1}:
+            self.tell("doubled" if world.created[name] > 1 else "lost", f"stacks created: {dict(world.created)}")
+            return
+        if (world.stacks[0].template, world.stacks[0].parameters) != (hot.text, dict(hot.values)):
+            self.tell("lost", "the stack was made of another template")
+        if self.ledger.stacks.get(self.restore_id).id != world.stacks[0].id:
+            self.tell("lost", "the ledger does not know the stack")
+
+    def leftovers(self) -> None:
+        """Nothing stays in Redis but what is known of the restore, bindings of queues, and what ends by itself."""
+        client = self.run.client
+        due = client.zrange("restores:due", 0, -1)
+        if due:
+            self.tell("leaked", f"restores:due still has {due}")
+        for key in sorted(client.scan_iter(count=1000)):
+            if (why := self._leaked(key, client.ttl(key))) and client.exists(key):
+                self.tell("leaked", f"{key}: {why}")
+        if self.run.world.strange:
+            self.tell("broken", f"requests that the stubs do not know: {self.run.world.strange[:5]}")
+
+    def _leaked(self, key: str, ttl: Any) -> str:
+        if key.startswith(f"restore:{{{self.restore_id}}}:"):
+            return "" if ttl > 0 else "does not expire"
+        # Beat goes on, and so do its messages.
+        if key in {
+            "restores",
+            "restores:reconciled",
+            RECONCILE_QUEUE,
+            "unacked",
+            "unacked_index",
+        } or key.startswith("_kombu.binding"):
+            return ""
+        if key.startswith("celery-taskset-meta-") and not key.endswith((".d", ".c")):
+            return f"a chord that nobody needs, for {ttl} s"
+        return "" if ttl > 0 else "nobody's, and does not expire"
+
+    def stall(self, absences: list[tuple[float, float]]) -> None:
+        """Note the longest time without any event, while Redis, a worker and a beat were there."""
+        events = [each.time.timestamp() for each in self.ledger.events(self.restore_id)]
+        end = events[-1]
+        # In a stack that is being created, Heat is at work.
+        times = sorted({*events, *(each for each in self.run.world.times() if events[0] < each < end)})
+        for before, after in pairwise(times):
+            away = sum(max(0.0, min(after, gone[1]) - max(before, gone[0])) for gone in absences)
+            self.run.result.stall = max(self.run.result.stall, after - before - away)

@@ -1,0 +1,252 @@
+"""The world of one run, over HTTP in the process that is never killed: what plugins build, and stubs of Keystone and Heat.
+
+The stub of Heat knows of a template only its bytes: real Heat could not build hundreds of stacks in the time. It counts
+what is created, takes a second for it, and may be unwilling: say 503, or hang up on a caller after it has done the work.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.stub_identity import StubIdentity
+
+
+@dataclass
+class StubStack:
+    """A stack. done: when it will be complete, on `time.time`."""
+
+    id: str
+    name: str
+    tags: list[str]
+    template: str
+    parameters: dict[str, Any]
+    created: float
+    done: float
+
+    @property
+    def status(self) -> str:
+        return "CREATE_COMPLETE" if time.time() >= self.done else "CREATE_IN_PROGRESS"
+
+    def shown(self) -> dict[str, Any]:
+        """Return what Heat tells of it."""
+        begun = datetime.fromtimestamp(self.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        times = {"creation_time": begun, "updated_time": None}
+        status = {"stack_status": self.status, "stack_status_reason": "as the stub says"}
+        return {"id": self.id, "stack_name": self.name, "tags": self.tags, "outputs": [], **status, **times}
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what has happened to it, oldest first."""
+        statuses = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE"][: 1 if time.time() < self.done else 2]
+        return [
+            {
+                "id": f"{self.id}-{number}",
+                "resource_name": self.name,
+                "resource_status": status,
+                "resource_status_reason": "",
+            }
+            for number, status in enumerate(statuses)
+        ]
+
+
+@dataclass
+class World:
+    """What there is, what was asked, and when something happened.
+
+    effects: physical ids by restore and resource, one for each time that it was created.
+    stumbles: by resource, how it goes wrong in its next calls; the last one stays if it is `deadly` or `fails`.
+    trouble: probability that Heat is unwilling.
+    activity: times, on `time.time`, at which anything happened.
+    strange: requests that the stubs do not know.
+    """
+
+    random: Random
+    identity: StubIdentity = field(default_factory=StubIdentity)
+    effects: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    ready: dict[str, float] = field(default_factory=dict)
+    stumbles: dict[str, list[str]] = field(default_factory=dict)
+    stacks: list[StubStack] = field(default_factory=list)
+    created: Counter[str] = field(default_factory=Counter)
+    trouble: float = 0.0
+    activity: list[float] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def times(self) -> list[float]:
+        """Return when something happened, the ends of the stacks' creations too."""
+        return [*self.activity, *(stack.done for stack in self.stacks)]
+
+    # What plugins ask
+
+    def act(self, question: str, details: dict[str, Any]) -> Any:
+        """Answer a plugin."""
+        tag = details.get("restore", ""), details.get("resource", "")
+        with self._lock:
+            if question != "ready":
+                self.activity.append(time.time())
+            match question:
+                case "create":
+                    made = self.effects.setdefault(tag, [])
+                    made.append(f"{tag[1]}-{len(made) + 1}-of-{tag[0]}")
+                    self.ready[made[-1]] = time.time() + details["slow"]
+                    return made[-1]
+                case "find":
+                    return (self.effects.get(tag) or [None])[0]
+                case "ready":
+                    return self.ready[details["id"]] <= time.time()
+                case "stumble":
+                    left = self.stumbles.get(tag[1], [])
+                    return None if not left else left[0] if left[0] in {"deadly", "fails"} else left.pop(0)
+                case "working":
+                    return None
+        raise ValueError(question)
+
+    # What Heat is asked
+
+    def heat(self, method: str, path: list[str], query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        """Answer as Heat would."""
+        with self._lock:
+            fate = self.random.random()
+            if fate < self.trouble / 2:
+                return 503, {"error": {"message": "told to be away", "type": "Away"}, "code": 503}
+            answer = self._heat(method, path, query, body)
+            # It was done, but nobody may know.
+            return (0, None) if fate < self.trouble else answer
+
+    def _heat(self, method: str, path: list[str], query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        match method, path:
+            case "GET", ["stacks"]:
+                tag = query.get("tags", [""])[0]
+                return 200, {"stacks": [each.shown() for each in self.stacks if tag in each.tags]}
+            case "POST", ["stacks", "preview"]:
+                return 200, {"stack": {}}
+            case "POST", ["stacks"]:
+                return self._create(body)
+            case "GET", ["stacks", place, *rest]:
+                found = [each for each in self.stacks if place in (each.id, each.name)]
+                if not found:
+                    return 404, {"error": {"message": "no such stack", "type": "EntityNotFound"}, "code": 404}
+                return self._show(found[0], rest, query)
+        self.strange.append(f"{method} /{'/'.join(path)}")
+        return 501, {"error": {"message": "not in this stub", "type": "NotImplemented"}, "code": 501}
+
+    def _create(self, body: Any) -> tuple[int, Any]:
+        name, now = body["stack_name"], time.time()
+        if any(each.name == name for each in self.stacks):
+            return 409, {"error": {"message": "it exists", "type": "StackExists"}, "code": 409}
+        self.created[name] += 1
+        self.activity.append(now)
+        stack = StubStack(
+            id=f"stack-{len(self.stacks) + 1}",
+            name=name,
+            tags=body["tags"].split(","),
+            template=body["template"],
+            parameters=body["parameters"],
+            created=now,
+            done=now + self.random.uniform(0.5, 1.5),
+        )
+        self.stacks.append(stack)
+        return 201, {"stack": {"id": stack.id}}
+
+    def _show(self, stack: StubStack, rest: list[str], query: dict[str, list[str]]) -> tuple[int, Any]:
+        match rest:
+            case []:
+                return 200, {"stack": stack.shown()}
+            case ["events"]:
+                events, marker = stack.events(), query.get("marker", [""])[0]
+                places = [place for place, each in enumerate(events, 1) if each["id"] == marker]
+                return 200, {"events": events[places[0] if places else 0 :]}
+            case ["resources"]:
+                names = re.findall(r"^  (thing_\S+):$", stack.template, re.MULTILINE)[:3]
+                common = {"resource_type": "Test::Thing", "resource_status": stack.status}
+                more = {"resource_status_reason": "", **common}
+                return 200, {
+                    "resources": [
+                        {"resource_name": each, "physical_resource_id": f"id of {each}", **more} for each in names
+                    ]
+                }
+        self.strange.append(f"GET of a stack: {rest}")
+        return 501, {}
+
+
+@contextmanager
+def served(random: Random) -> Iterator[World]:
+    """Serve a world on a free port as long as the block runs."""
+    world = World(random)
+    verbs = {f"do_{method}": _Handler.answer for method in ("GET", "POST", "PATCH", "PUT", "DELETE")}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"world": world, **verbs}))
+    server.daemon_threads = True
+    world.identity.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield world
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Head and body in one packet: the second one would wait for the first one's acknowledgement.
+    wbufsize = 1 << 16
+    world: World
+
+    def log_message(self, *_: Any) -> None:
+        """Keep stderr for the runs."""
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ConnectionError:
+            # Who asked was killed.
+            self.close_connection = True
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        except ConnectionError:
+            self.close_connection = True
+
+    def answer(self) -> None:
+        url = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        match url.path.strip("/").split("/"):
+            case ["world", question]:
+                self._send(200, self.world.act(question, body))
+            case ["v3", "auth", "tokens"]:
+                self._send(201, self.world.identity.token(), {"X-Subject-Token": "token"})
+            case ["orchestration", *path] if path:
+                status, answer = self.world.heat(self.command, path, parse_qs(url.query), body)
+                if status:
+                    self._send(status, answer)
+                else:
+                    self.close_connection = True
+            case ["v3"]:
+                here = [{"rel": "self", "href": f"{self.world.identity.url}/v3/"}]
+                self._send(200, {"version": {"id": "v3.14", "status": "CURRENT", "links": here}})
+            case _:
+                self.world.strange.append(f"{self.command} {url.path}")
+                self._send(404, {})
+
+    def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
