@@ -146,6 +146,16 @@ def test_many_are_sent_in_one_go(chord: Chord) -> None:
     assert chord.ran[-2:] == ["assemble", "create_stack"]
 
 
+def test_the_oldest_message_of_a_queue_is_known(client: redis.Redis) -> None:
+    assert canvas.oldest(app, NOBODY) is None
+    canvas.send_resources(app, "restore-1", 2, [Node(index, "T", str(index), "", NOBODY) for index in (7, 8)])
+    app.send_task(canvas.PREFLIGHT, task_id="restore-2.1.preflight", queue=NOBODY)
+    assert canvas.oldest(app, NOBODY) == ("restore-1", 7)
+    client.rpop(NOBODY, 2)
+    assert canvas.oldest(app, NOBODY) == ("", 0)
+    client.delete(NOBODY)
+
+
 def test_a_part_that_runs_twice_counts_once(chord: Chord, settle) -> None:
     chord.declare(2)
     chord.send(0, 0)

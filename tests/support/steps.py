@@ -17,15 +17,20 @@ from tests.support.banks import BankCheckpoint, Node
 
 STRANGER = Path(__file__).parent / "stranger"
 TYPE = "Test::Step"
+BRITTLE = "Test::Brittle"
 # By index, what the metadata says of it; the others are just done.
 Told = Mapping[int, Mapping[str, Any]]
 
 
 def checkpoint(children: Sequence[Sequence[int]], told: Told | None = None) -> BankCheckpoint:
-    """Return a checkpoint of steps ``s0``, ``s1``, ...; ``children`` says by index what each depends on."""
+    """Return a checkpoint of steps ``s0``, ``s1``, ...; ``children`` says by index what each depends on.
+
+    told: also the type, where it is another.
+    """
+    of_step = [dict((told or {}).get(index, {})) for index in range(len(children))]
     nodes = tuple(
-        Node(TYPE, f"s{index}", f"step {index}", None, (told or {}).get(index, {}))
-        for index in range(len(children))
+        Node(metadata.pop("type", TYPE), f"s{index}", f"step {index}", None, metadata)
+        for index, metadata in enumerate(of_step)
     )
     edges = {
         nodes[parent].key: tuple(nodes[index].key for index in found) for parent, found in enumerate(children)

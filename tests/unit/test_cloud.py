@@ -82,9 +82,19 @@ def test_a_server_that_names_a_time_is_given_it(stub, monkeypatch):
 
 def test_a_server_that_wants_more_time_than_we_have_is_not_waited_for(stub):
     stub.answers["GET /image/v2/images"] = [Answer(503, headers={"Retry-After": "3600"})]
-    with pytest.raises(CloudUnavailableError):
+    with pytest.raises(CloudUnavailableError) as caught:
         call()
     assert len(stub.asked()) == 1
+    # Who tries again later knows when.
+    assert caught.value.after == 3600
+
+
+@pytest.mark.parametrize("wanted", [{"Retry-After": "7"}, {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, {}])
+def test_a_change_that_was_not_made_is_asked_for_again_when_the_server_wants(stub, wanted):
+    stub.answers["POST /image/v2/images"] = [Answer(503, headers=wanted)]
+    with pytest.raises(CloudUnavailableError) as caught:
+        call("POST", json={})
+    assert caught.value.after == (7 if wanted.get("Retry-After") == "7" else 0)
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])

@@ -8,6 +8,7 @@ rendering in one process, each call is the first one.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -25,9 +26,27 @@ class Step(Definition):
     # How long it works.
     seconds: float = 0.0
     # What happens then; "flaky", "slow" and "kill" happen in the first call only, "deadly" is "kill" in each.
-    ends: Literal["done", "failed", "broken", "flaky", "slow", "kill", "deadly", "clash", "held"] = "done"
+    # "frozen" works in C and lets no other thread run meanwhile, in the first call; "fatal" kills who only looks at it.
+    ends: Literal[
+        *(
+            "done",
+            "failed",
+            "broken",
+            "flaky",
+            "unwell",
+            "slow",
+            "kill",
+            "deadly",
+            "clash",
+            "held",
+            "frozen",
+            "fatal",
+        )
+    ] = "done"
     # As soon as this file is gone, it ends well after all; "held" waits for that.
     obstacle: str = "/"
+    # Seconds that who is "flaky" or "unwell" asks for before it is tried again.
+    after: float = 0.0
 
 
 class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
@@ -43,26 +62,45 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
     def produces(self, work):
         return Produces.RESOURCE
 
+    def data(self, work):
+        if work.ends == "fatal" and Path(work.obstacle).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def restore(self, resource, work, template, context):
         first = _log(context.restore_id, resource.id)
-        time.sleep(work.seconds)
+        if work.ends == "frozen":
+            if first:
+                # Of the C library, called without letting go of the interpreter.
+                ctypes.PyDLL(None).sleep(int(work.seconds))
+        else:
+            time.sleep(work.seconds)
         obstacle = Path(work.obstacle)
         while work.ends == "held" and obstacle.exists():
             time.sleep(0.02)
         if obstacle.exists():
-            _stumble(work.ends, first)
+            _stumble(work, first)
         original_id = "the-same" if work.ends == "clash" else resource.id
         template.put_resource(original_id, HeatResource("OS::Heat::Value", {"value": resource.name}))
 
 
-def _stumble(ends: str, first: bool) -> None:
+class BrittlePlugin(StepPlugin):
+    """Tries less often than others."""
+
+    resource_type = "Test::Brittle"
+    max_attempts = 2
+
+
+def _stumble(work: Step, first: bool) -> None:
     """Go wrong as told."""
+    ends = work.ends
     if ends == "failed":
         raise RestoreError("told to fail")
     if ends == "broken":
         raise ZeroDivisionError("told to break")
-    if first and ends == "flaky":
-        raise BankUnavailableError("told to be flaky")
+    if ends == "unwell" or (first and ends == "flaky"):
+        error = BankUnavailableError(f"told to be {ends}")
+        error.after = work.after
+        raise error
     if first and ends == "slow":
         raise StillBuilding("told to be slow", after=0.2)
     if ends == "deadly" or (first and ends == "kill"):
