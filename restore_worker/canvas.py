@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from celery import chain
 
 from restore_worker.entries import Node
+from restore_worker.errors import printable
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -72,7 +73,7 @@ def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Nod
                 root_id=group_id,
                 queue=node.queue,
                 # Flower labels tasks by name only.
-                shadow=f"restore {node.type} {node.name or node.id}"[:120],
+                shadow=printable(f"restore {node.type} {node.name or node.id}")[:120],
                 ignore_result=True,
                 producer=producer,
             )

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from restore_worker.bank import Bank, Value, is_key, read_many
+from restore_worker.bank import Bank, Value, is_key, read_each, read_many
 from restore_worker.checkpoint import first_error
 from restore_worker.errors import BankError, CheckpointError, MissingObjectError
 
@@ -22,7 +22,7 @@ from restore_worker.errors import BankError, CheckpointError, MissingObjectError
 _AVAILABLE = "available"
 # Karbor takes the index files of a deleted checkpoint away and leaves its index.json.
 _DELETED = "deleted"
-# At most so many index.json are held at once.
+# So many index.json are read in one go.
 _BATCH = 64
 _INDEX_NAME = re.compile(r"([0-9]{1,12})@(.+)")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -30,7 +30,7 @@ _FORMS = "write an id, latest, latest:PLAN or PLAN@2020-03-05T12:00"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", str_max_length=255)
 
 
 class _Plan(_Model):
@@ -210,11 +210,9 @@ def _index(bank: Bank, folder: str) -> dict[str, int]:
 
 def _read(bank: Bank, ids: Sequence[str]) -> dict[str, CheckpointEntry | str]:
     """Return each checkpoint, or a sentence that says why it cannot be read."""
-    found = read_many(bank, [f"checkpoints/{checkpoint_id}/index.json" for checkpoint_id in ids])
-    return {
-        checkpoint_id: _entry(checkpoint_id, value)
-        for checkpoint_id, value in zip(ids, found.values(), strict=True)
-    }
+    ids_by_key = {f"checkpoints/{checkpoint_id}/index.json": checkpoint_id for checkpoint_id in ids}
+    found = read_each(bank, ids_by_key, lambda key, value: _entry(ids_by_key[key], value))
+    return {checkpoint_id: found[key] for key, checkpoint_id in ids_by_key.items()}
 
 
 def _entry(checkpoint_id: str, value: Value | BankError) -> CheckpointEntry | str:

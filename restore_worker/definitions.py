@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable
+from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
-from restore_worker.bank import Bank, Value, read_many
+from restore_worker.bank import Bank, Value, read_each
 from restore_worker.checkpoint import first_error, parse_json
 from restore_worker.errors import BankError, CheckpointError
 from restore_worker.registry import Registry
 from restore_worker.resource import ResourceKey
+
+# What all metadata of one plan may have, in bytes: those of 10,000 servers have 20 MiB. Parsed they take more.
+_LIMIT = 64 * 2**20
 
 
 class Definitions:
@@ -27,10 +32,15 @@ class Definitions:
         tell: Callable[[ResourceKey, str, str], None],
     ) -> None:
         self._bank = bank
+        self._checkpoint_id = checkpoint_id
         self._base = f"checkpoints/{checkpoint_id}/resource-data"
         self._registry = registry
         self._tell = tell
         self._known: dict[ResourceKey, BaseModel | None] = {}
+        # Of all metadata that were read.
+        self._bytes = 0
+        # Readers are several threads; a document may take thirty times as much memory as its bytes do.
+        self._one_by_one = threading.Lock()
 
     def get(self, key: ResourceKey) -> BaseModel | None:
         """Return the metadata of a resource; None if its type keeps none, or it is unusable."""
@@ -51,14 +61,37 @@ class Definitions:
             elif plugin.Definition is not None:
                 wanted[key] = plugin.Definition
         names = ("status", "metadata")
-        found = read_many(self._bank, [f"{self._base}/{key.id}/{name}" for key in wanted for name in names])
-        for key, model in wanted.items():
-            status, metadata = (f"{self._base}/{key.id}/{name}" for name in names)
+        places = {f"{self._base}/{key.id}/{name}": (key, name) for key in wanted for name in names}
+
+        def take(place: str, found: Value | BankError) -> BaseModel | _UnusableError | None:
+            key, name = places[place]
             try:
-                _check_status(_bytes(found, status))
-                self._known[key] = _parse(model, _bytes(found, metadata))
+                if name == "metadata":
+                    return self._parsed(wanted[key], found)
+                _check_status(found)
             except _UnusableError as error:
-                self._tell(key, error.field, str(error))
+                return error
+            return None
+
+        taken = read_each(self._bank, places, take)
+        for key in wanted:
+            found = [taken[f"{self._base}/{key.id}/{name}"] for name in names]
+            errors = [each for each in found if isinstance(each, _UnusableError)]
+            if errors:
+                self._tell(key, errors[0].field, str(errors[0]))
+            else:
+                self._known[key] = cast("BaseModel", found[1])
+
+    def _parsed(self, model: type[BaseModel], found: Value | BankError) -> BaseModel:
+        data = _bytes(found, "metadata")
+        with self._one_by_one:
+            self._bytes += len(data)
+            if self._bytes > _LIMIT:
+                raise CheckpointError(
+                    f"checkpoint {self._checkpoint_id}: the metadata of its resources has more than {_LIMIT} "
+                    "bytes in all: restore in parts, with --resource, or another checkpoint if this one is damaged"
+                )
+            return _parse(model, data)
 
 
 class _UnusableError(CheckpointError):
@@ -69,16 +102,15 @@ class _UnusableError(CheckpointError):
         self.field = field
 
 
-def _bytes(found: Mapping[str, Value | BankError], key: str) -> bytes:
-    value = found[key]
-    if isinstance(value, BankError):
-        raise _UnusableError(key.rsplit("/", 1)[-1], str(value))
-    return value.data
+def _bytes(found: Value | BankError, name: str) -> bytes:
+    if isinstance(found, BankError):
+        raise _UnusableError(name, str(found))
+    return found.data
 
 
-def _check_status(data: bytes) -> None:
+def _check_status(found: Value | BankError) -> None:
     # Python 2 could write the word as JSON, with quotes.
-    status = data.decode("utf-8", "replace").strip().strip('"')
+    status = _bytes(found, "status").decode("utf-8", "replace").strip().strip('"')
     if status != "available":
         raise _UnusableError("status", f"it is {status[:40]!r}, and only 'available' data can be restored")
 

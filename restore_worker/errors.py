@@ -9,6 +9,13 @@ from __future__ import annotations
 import inspect
 
 
+def printable(text: str) -> str:
+    """Return a text on one line, in which nothing can steer a terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
 class RestoreError(Exception):
     """The restore failed."""
 

@@ -9,6 +9,9 @@ from graphlib import CycleError, TopologicalSorter
 from restore_worker.errors import GraphError
 from restore_worker.resource import Resource, ResourceKey
 
+# Resources of a cycle that are named.
+_TOLD = 100
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceGraph:
@@ -30,7 +33,10 @@ class ResourceGraph:
             return tuple(sorter.static_order())
         except CycleError as error:
             # graphlib tells the cycle from child to parent.
-            path = " -> ".join(str(key) for key in reversed(error.args[1]))
+            keys = [str(key) for key in reversed(error.args[1])]
+            if len(keys) > _TOLD:
+                keys[_TOLD - 1 : -1] = [f"({len(keys) - _TOLD} more)"]
+            path = " -> ".join(keys)
             raise GraphError(f"the resource graph has a cycle: {path}") from None
 
     def closure(self, keys: Iterable[ResourceKey]) -> frozenset[ResourceKey]:
@@ -88,7 +94,7 @@ def build_graph(
     for parent, labels in adjacency:
         for label in (parent, *labels):
             if label not in by_label:
-                raise GraphError(f"the resource graph has an edge at {label!r}, which is no node of it")
+                raise GraphError(f"the resource graph has an edge at {label[:80]!r}, which is no node of it")
         for label in labels:
             if by_label[label] == by_label[parent]:
                 raise GraphError(f"{by_key[by_label[parent]]} depends on itself in the resource graph")

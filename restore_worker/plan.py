@@ -15,7 +15,7 @@ from restore_worker.bank import Bank, check_chunks
 from restore_worker.catalogue import resolve
 from restore_worker.checkpoint import Checkpoint, parse_checkpoint
 from restore_worker.definitions import Definitions
-from restore_worker.errors import BankError, CheckpointError, PluginError, RestoreError
+from restore_worker.errors import BankError, CheckpointError, PluginError, RestoreError, printable
 from restore_worker.graph import ResourceGraph
 from restore_worker.parameters import ParsedParameters, RestoreParameters
 from restore_worker.plugin import BankData, Produces
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         who = f"{self.type} {self.name!r} ({self.id})" if self.id else self.type
-        return f"{who}, {self.field}: {self.message}" if self.field else f"{who}: {self.message}"
+        return printable(f"{who}, {self.field}: {self.message}" if self.field else f"{who}: {self.message}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
 
 class Definition(BaseModel):
-    """Base of models of what a bank holds: strict, frozen; fields that nobody named are ignored."""
+    """Base of models of what a bank holds: strict, frozen, with a limit for texts; further fields are ignored."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", populate_by_name=True, str_max_length=65536
+    )
 
 
 class Parameters(BaseModel):

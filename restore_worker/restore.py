@@ -23,7 +23,7 @@ from restore_worker.entries import (
     Node,
     RestoreRecord,
 )
-from restore_worker.errors import CloudUnavailableError, RefusedError, RestoreError
+from restore_worker.errors import CloudUnavailableError, RefusedError, RestoreError, UnknownRestoreError
 from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Plan, make_plan
 from restore_worker.render import Rendering, render
@@ -34,6 +34,8 @@ __all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
 logger = logging.getLogger(__name__)
 
 _KEY = re.compile(r"[A-Za-z0-9_.:/@+=-]{1,128}")
+# What `submit` makes; anything else might be a part of other keys in Redis.
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def plan(
@@ -111,6 +113,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
 
 def get(restore_id: str) -> Restore:
     """Return a restore by its id; UnknownRestoreError if there is none."""
+    if not _ID.fullmatch(restore_id):
+        raise UnknownRestoreError(f"{restore_id[:80]!r} is no id of a restore: `restore-worker list` shows them")
     caller_ledger().get(restore_id)
     return Restore(restore_id)
 

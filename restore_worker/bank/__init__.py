@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from restore_worker.bank.chunks import check_chunks, data_size, read_chunks
@@ -12,8 +13,20 @@ from restore_worker.bank.contract import Bank, Stat, Value, is_key
 from restore_worker.bank.directory import open_directory
 from restore_worker.errors import BankError, BankUnavailableError, MissingObjectError
 
-__all__ = ["Bank", "Stat", "Value", "check_chunks", "data_size", "is_key", "open_bank", "read_chunks", "read_many"]
+__all__ = [
+    "Bank",
+    "Stat",
+    "Value",
+    "check_chunks",
+    "data_size",
+    "is_key",
+    "open_bank",
+    "read_chunks",
+    "read_each",
+    "read_many",
+]
 
+Taken = TypeVar("Taken")
 _FORMS = "the bank's URL is not one of file:///directory, s3://bucket[/prefix] and swift://container[?cloud=NAME]"
 
 
@@ -74,21 +87,30 @@ def _checked(bank: Bank) -> Bank:
     return bank
 
 
-def read_many(bank: Bank, keys: Iterable[str]) -> dict[str, Value | BankError]:
-    """Return each object, or the error that stands in its way, by key; as many at a time as pays.
+def read_each(
+    bank: Bank, keys: Iterable[str], take: Callable[[str, Value | BankError], Taken]
+) -> dict[str, Taken]:
+    """Return what ``take`` makes of each object, or of the error that stands in its way, by key.
 
-    Raises BankUnavailableError, instead of returning it, as soon as the bank does not answer.
+    As many are read at a time as pays, and only these are held.
+    Raises BankUnavailableError, instead of giving it to ``take``, as soon as the bank does not answer.
     """
 
-    def read(key: str) -> tuple[str, Value | BankError]:
+    def read(key: str) -> tuple[str, Taken]:
         try:
-            return key, bank.read(key)
+            found: Value | BankError = bank.read(key)
         except BankUnavailableError:
             raise
         except BankError as error:
-            return key, error
+            found = error
+        return key, take(key, found)
 
     if bank.readers == 1:
         return dict(map(read, keys))
     with ThreadPoolExecutor(bank.readers, "bank") as readers:
         return dict(readers.map(read, keys))
+
+
+def read_many(bank: Bank, keys: Iterable[str]) -> dict[str, Value | BankError]:
+    """Return each object, or the error that stands in its way, by key; as `read_each`."""
+    return read_each(bank, keys, lambda _, found: found)

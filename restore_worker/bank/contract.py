@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from restore_worker.errors import BankError
 
+_KIB, _MIB = 2**10, 2**20
 # The most that `Bank.stream` yields at once, in bytes.
-PIECE = 2**20
-# What `Bank.read` takes unless told otherwise, in bytes: metadata and indices are far smaller.
-READ_LIMIT = 64 * 2**20
+PIECE = _MIB
+# What `Bank.read` takes unless told otherwise, in bytes: an index of 100,000 resources has 20 MiB, metadata of
+# 10,000 ports 10 MiB; a status is a word, and an index file an id.
+_READ_LIMITS = {"index.json": 32 * _MIB, "status": _KIB}
+_READ_LIMIT = 16 * _MIB
+# What one listing takes, in names.
+LISTING_LIMIT = 1_000_000
+# Seconds that one answer of a server, or one piece of a long one, may take: each byte alone may be in time.
+ANSWER_SECONDS = 300.0
 
+Listed = TypeVar("Listed")
 _KEY = re.compile(r"[A-Za-z0-9_.@-]+(?:/[A-Za-z0-9_.@-]+)*")
 
 
@@ -52,8 +60,11 @@ class Bank(Protocol):
     def stat(self, key: str) -> Stat:
         """Return size and mark of an object; MissingObjectError if there is none."""
 
-    def read(self, key: str, limit: int = READ_LIMIT) -> Value:
-        """Return a whole object of at most ``limit`` bytes; MissingObjectError if there is none."""
+    def read(self, key: str, limit: int | None = None) -> Value:
+        """Return a whole object; MissingObjectError if there is none, BankError if it has more bytes than allowed.
+
+        limit: in bytes; None for what is due to an object of such a key.
+        """
 
     def stream(self, key: str) -> Iterator[bytes]:
         """Yield an object in pieces of at most `PIECE` bytes; MissingObjectError if there is none."""
@@ -83,13 +94,30 @@ def check_key(key: str) -> str:
     return key
 
 
-def check_size(url: str, key: str, size: int, limit: int) -> None:
-    """Raise BankError if an object of ``size`` bytes is over ``limit``."""
+def check_size(url: str, key: str, size: int, limit: int | None) -> int:
+    """Return the limit of `Bank.read`; BankError if an object of ``size`` bytes is over it."""
+    if limit is None:
+        limit = _KIB if key.startswith("indices/") else _READ_LIMITS.get(key.rpartition("/")[2], _READ_LIMIT)
     if size > limit:
         raise BankError(
             f"{key} in the bank {url} has {size} bytes, more than the {limit} that are read at once: it is"
             " damaged or not what Karbor wrote"
         )
+    return limit
+
+
+def at_most(pages: Iterable[Sequence[Listed]], url: str, folder: str) -> Iterator[Listed]:
+    """Yield what is on the pages of a listing; BankError once that is over `LISTING_LIMIT`."""
+    count = 0
+    for page in pages:
+        # A page without a name counts too: there may be no end of them.
+        count += len(page) or 1
+        if count > LISTING_LIMIT:
+            raise BankError(
+                f"{folder or 'the whole'} in the bank {url} has more than {LISTING_LIMIT} names: it is damaged or"
+                " not what Karbor wrote"
+            )
+        yield from page
 
 
 def folder_prefix(folder: str) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-
-import fsspec
 
 from restore_worker.bank.contract import (
     PIECE,
-    READ_LIMIT,
     Stat,
     Value,
+    at_most,
     check_key,
     check_size,
     folder_prefix,
@@ -23,7 +23,7 @@ from restore_worker.bank.contract import (
 from restore_worker.errors import BankError, BankUnavailableError, MissingObjectError
 
 # No object can have such a key.
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENXIO)
 
 
 class DirectoryBank:
@@ -36,29 +36,25 @@ class DirectoryBank:
         """Take an absolute directory that is itself free of links."""
         self.url = root.as_uri()
         self._root = str(root)
-        self._files = fsspec.filesystem("file")
 
     def stat(self, key: str) -> Stat:
         """Return the size of a file; a directory keeps no marks."""
-        path = self._path(key)
-        with self._translated(key):
-            found = self._files.info(path)
-        if found["type"] != "file":
-            raise MissingObjectError(f"the bank {self.url} has no object {key}")
-        return Stat(found["size"], None)
+        with self._opened(key) as file:
+            return Stat(os.fstat(file.fileno()).st_size, None)
 
-    def read(self, key: str, limit: int = READ_LIMIT) -> Value:
+    def read(self, key: str, limit: int | None = None) -> Value:
         """Return a whole file."""
-        check_size(self.url, key, self.stat(key).size, limit)
-        with self._translated(key), self._files.open(self._path(key), "rb") as file:
-            return Value(file.read(), None)
+        with self._opened(key) as file:
+            limit = check_size(self.url, key, os.fstat(file.fileno()).st_size, limit)
+            data = b"".join(_pieces(file, limit + 1))
+        # It may have grown meanwhile.
+        check_size(self.url, key, len(data), limit)
+        return Value(data, None)
 
     def stream(self, key: str) -> Iterator[bytes]:
         """Yield a file in pieces."""
-        self.stat(key)
-        with self._translated(key), self._files.open(self._path(key), "rb") as file:
-            while piece := file.read(PIECE):
-                yield piece
+        with self._opened(key) as file:
+            yield from _pieces(file, os.fstat(file.fileno()).st_size)
 
     def list(self, folder: str) -> Iterator[str]:
         """Yield the keys of all files below a folder."""
@@ -79,13 +75,25 @@ class DirectoryBank:
         """Yield name and kind of what is in a directory, sorted; nothing if there is no such directory."""
         path = self._path(prefix.rstrip("/")) if prefix else self._root
         try:
-            with self._translated(prefix):
-                # A link is of the kind "other", whatever it points to.
-                found = self._files.ls(path, detail=True) if self._files.isdir(path) else []
+            with self._translated(prefix), os.scandir(path) as entries:
+                found = [
+                    (each.name, _kind(each)) for each in at_most(((each,) for each in entries), self.url, prefix)
+                ]
         except MissingObjectError:
             return
-        names = ((entry["name"].rpartition("/")[2], entry["type"]) for entry in found)
-        yield from sorted((name, kind) for name, kind in names if is_key(name))
+        yield from sorted((name, kind) for name, kind in found if is_key(name))
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[FileIO]:
+        """Open a plain file: nothing else, which might make who opens it wait, or act."""
+        path = self._path(key)
+        with self._translated(key):
+            # A link that has taken the file's place since, a pipe without a writer.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with FileIO(descriptor) as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise MissingObjectError(f"the bank {self.url} has no object {key}: what is there is no file")
+                yield file
 
     def _path(self, key: str) -> str:
         path = f"{self._root}/{check_key(key)}"
@@ -111,6 +119,19 @@ class DirectoryBank:
             ) from error
 
 
+def _pieces(file: FileIO, most: int) -> Iterator[bytes]:
+    while most > 0 and (piece := file.read(min(PIECE, most))):
+        most -= len(piece)
+        yield piece
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return "file", "directory", or "other" for what is neither, such as a link, whatever it points to."""
+    if entry.is_dir(follow_symlinks=False):
+        return "directory"
+    return "file" if entry.is_file(follow_symlinks=False) else "other"
+
+
 def open_directory(path: Path) -> DirectoryBank:
     """Return the bank in a directory: Karbor's ``file_system_bank_path`` or the container's folder in it."""
     try:
@@ -118,8 +139,8 @@ def open_directory(path: Path) -> DirectoryBank:
         if not root.is_dir():
             raise BankError(f"there is no directory {root}: give Karbor's file_system_bank_path")
         containers = [root] if _is_container(root) else sorted(filter(_is_container, root.iterdir()))
-    except (OSError, RuntimeError) as error:
-        raise BankError(f"{path} cannot be read as a bank: {error}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BankError(f"{str(path)!r} cannot be read as a bank: {error}") from error
     if not containers:
         raise BankError(
             f"{root} is not a bank: neither it nor a folder in it has the folders checkpoints/ or indices/"

@@ -13,15 +13,20 @@ from typing import Any
 from urllib.parse import quote
 
 import fsspec
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]  # it ships no types
+from botocore.exceptions import (  # type: ignore[import-untyped]  # it ships no types
+    BotoCoreError,
+)
 from botocore.exceptions import ConnectionError as NoConnectionError
+from fsspec.asyn import sync
+from fsspec.exceptions import FSTimeoutError
 from s3fs.core import S3_RETRYABLE_ERRORS  # type: ignore[import-untyped]  # it ships no types
 
+from restore_worker.bank import contract
 from restore_worker.bank.contract import (
     PIECE,
-    READ_LIMIT,
     Stat,
     Value,
+    at_most,
     check_key,
     check_size,
     folder_prefix,
@@ -31,6 +36,9 @@ from restore_worker.errors import BankError, BankUnavailableError, MissingObject
 
 # Karbor's mark is user metadata; S3 servers differ in the case of such names.
 _MARK = "x-object-meta-serialized"
+# Bytes fetched by one request of a stream, and how often one is made that breaks off.
+_RANGE = 4 * PIECE
+_TRIES = 3
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -49,60 +57,99 @@ class S3Bank:
             # A bank changes while we look; and another environment means another account.
             use_listings_cache=False,
             skip_instance_cache=True,
-            # One request a read: otherwise each asks for the size again, to fetch parts side by side.
-            max_concurrency=1,
         )
 
     def stat(self, key: str) -> Stat:
         """Return size and mark of an object."""
-        with self._translated(key):
-            head = self._files.call_s3("head_object", Bucket=self._bucket, Key=self._root + check_key(key))
-        marks = {name.lower(): value for name, value in head["Metadata"].items()}
-        mark = marks.get(_MARK)
-        return Stat(head["ContentLength"], None if mark is None else mark == "True")
+        return self._stat(key, self._head(key))
 
-    def read(self, key: str, limit: int = READ_LIMIT) -> Value:
+    def read(self, key: str, limit: int | None = None) -> Value:
         """Return a whole object."""
-        stat = self.stat(key)
-        check_size(self.url, key, stat.size, limit)
         with self._translated(key):
-            return Value(self._files.cat_file(self._path(key)), stat.serialized)
+            answer = self._ask("get_object", **self._named(key))
+            stat = self._stat(key, answer)
+            check_size(self.url, key, stat.size, limit)
+            return Value(self._take(answer, key, stat.size), stat.serialized)
 
     def stream(self, key: str) -> Iterator[bytes]:
         """Yield an object in pieces, fetched a few at a time."""
-        # s3fs would open a folder too, as something empty.
-        self.stat(key)
-        with self._translated(key), self._files.open(self._path(key), "rb", block_size=4 * PIECE) as file:
-            while piece := file.read(PIECE):
-                yield piece
+        head = self._head(key)
+        size = self._stat(key, head).size
+        for start in range(0, size, _RANGE):
+            # The object as it was: were it replaced, one would get the beginning of this and the end of that.
+            part = self._part(key, start, min(start + _RANGE, size), head.get("ETag", ""))
+            for place in range(0, len(part), PIECE):
+                yield part[place : place + PIECE]
 
     def list(self, folder: str) -> Iterator[str]:
         """Yield the keys of all objects below a folder."""
         prefix = folder_prefix(folder)
-        for page in self._pages(prefix, ""):
-            names = (found["Key"].removeprefix(self._root) for found in page.get("Contents", ()))
-            yield from filter(is_key, names)
+        pages = (page.get("Contents", ()) for page in self._pages(prefix, ""))
+        names = (found["Key"].removeprefix(self._root) for found in at_most(pages, self.url, prefix))
+        return filter(is_key, names)
 
     def folders(self, folder: str) -> Iterator[str]:
         """Yield the names of the folders in a folder."""
         prefix = folder_prefix(folder)
-        for page in self._pages(prefix, "/"):
-            found = (found["Prefix"].removeprefix(self._root + prefix) for found in page.get("CommonPrefixes", ()))
-            yield from filter(is_key, (name.removesuffix("/") for name in found))
+        pages = (page.get("CommonPrefixes", ()) for page in self._pages(prefix, "/"))
+        found = at_most(pages, self.url, prefix)
+        names = (each["Prefix"].removeprefix(self._root + prefix).removesuffix("/") for each in found)
+        return filter(is_key, names)
 
     def _pages(self, prefix: str, delimiter: str) -> Iterator[dict[str, Any]]:
         # s3fs keeps the leading slash of a name when it reads, but its own ls drops it from the prefix.
         query = {"Bucket": self._bucket, "Prefix": self._root + prefix, "Delimiter": delimiter}
         while True:
             with self._translated(f"{prefix}*"):
-                page = self._files.call_s3("list_objects_v2", **query)
+                page = self._ask("list_objects_v2", **query)
             yield page
-            if not page["IsTruncated"]:
+            if not page.get("IsTruncated"):
                 return
-            query["ContinuationToken"] = page["NextContinuationToken"]
+            query["ContinuationToken"] = page.get("NextContinuationToken", "")
 
-    def _path(self, key: str) -> str:
-        return f"{self._bucket}/{self._root}{check_key(key)}"
+    def _head(self, key: str) -> dict[str, Any]:
+        with self._translated(key):
+            return self._ask("head_object", **self._named(key))
+
+    def _part(self, key: str, start: int, end: int, tag: str) -> bytes:
+        """Return the bytes from ``start`` to before ``end`` of the object that had that tag."""
+        for again in reversed(range(_TRIES)):
+            try:
+                with self._translated(key):
+                    span = f"bytes={start}-{end - 1}"
+                    answer = self._ask("get_object", **self._named(key), Range=span, IfMatch=tag)
+                    return self._take(answer, key, end - start)
+            except BankUnavailableError:
+                if not again:
+                    raise
+        raise AssertionError
+
+    def _take(self, answer: dict[str, Any], key: str, size: int) -> bytes:
+        """Return the body of an answer, of which the server told that it has ``size`` bytes."""
+        what = f"{key} in the bank {self.url}"
+        data: bytes = sync(self._files.loop, _body, answer["Body"], size + 1, timeout=contract.ANSWER_SECONDS)
+        if len(data) > size:
+            raise BankError(f"{what} is larger than its server told: it is damaged")
+        if len(data) < size:
+            raise BankUnavailableError(f"{what} broke off after {len(data)} of {size} bytes")
+        return data
+
+    def _ask(self, call: str, **query: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._files.call_s3(call, timeout=contract.ANSWER_SECONDS, **query)
+        return answer
+
+    def _stat(self, key: str, head: dict[str, Any]) -> Stat:
+        size = head.get("ContentLength")
+        if not isinstance(size, int) or size < 0:
+            raise BankError(
+                f"what answers for {key} in the bank {self.url} does not tell its length: it is not S3"
+            )
+        marks = {name.lower(): value for name, value in head.get("Metadata", {}).items()}
+        mark = marks.get(_MARK)
+        return Stat(size, None if mark is None else mark == "True")
+
+    def _named(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
@@ -110,6 +157,10 @@ class S3Bank:
             yield
         except FileNotFoundError as error:
             raise MissingObjectError(f"the bank {self.url} has no {key}: {error}") from error
+        except FSTimeoutError as error:
+            raise BankUnavailableError(
+                f"the bank {self.url} is too slow: {key} did not come within {contract.ANSWER_SECONDS:g} s"
+            ) from error
         except (NoConnectionError, *S3_RETRYABLE_ERRORS) as error:
             raise BankUnavailableError(f"the bank {self.url} does not answer for {key}: {error}") from error
         except OSError as error:
@@ -124,6 +175,17 @@ class S3Bank:
             raise BankError(f"the bank {self.url} refuses to answer for {key}: {error}") from error
         except BotoCoreError as error:
             raise BankError(f"the bank {self.url} cannot be asked: {error}; check the AWS settings") from error
+
+
+async def _body(body: Any, most: int) -> bytes:
+    """Return up to ``most`` bytes of an answer."""
+    data = bytearray()
+    try:
+        while most > len(data) and (piece := await body.read(most - len(data))):
+            data += piece
+    finally:
+        body.close()
+    return bytes(data)
 
 
 def _status(error: OSError) -> int:

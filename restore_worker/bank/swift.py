@@ -5,7 +5,8 @@ The cloud is one of clouds.yaml, by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,14 @@ import requests
 from keystoneauth1 import exceptions as keystone
 from openstack.exceptions import SDKException
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from urllib3.exceptions import HTTPError
 
+from restore_worker.bank import contract
 from restore_worker.bank.contract import (
     PIECE,
-    READ_LIMIT,
     Stat,
     Value,
+    at_most,
     check_key,
     check_size,
     folder_prefix,
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 # Seconds to wait for a connection or for the next bytes, unless clouds.yaml has an api_timeout.
 _TIMEOUT = 60.0
+# What a page of a listing takes: Swift puts up to 10,000 names of up to 1 KiB on it.
+_PAGE_LIMIT = 16 * 2**20
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
@@ -67,17 +72,17 @@ class SwiftBank:
         with self._answer("HEAD", key) as response:
             return _stat(response)
 
-    def read(self, key: str, limit: int = READ_LIMIT) -> Value:
+    def read(self, key: str, limit: int | None = None) -> Value:
         """Return a whole object."""
         with self._answer("GET", key) as response:
             stat = _stat(response)
             check_size(self.url, key, stat.size, limit)
-            return Value(response.content, stat.serialized)
+            return Value(b"".join(self._pieces(response, key, stat.size)), stat.serialized)
 
     def stream(self, key: str) -> Iterator[bytes]:
         """Yield an object in pieces."""
         with self._answer("GET", key) as response:
-            yield from response.iter_content(PIECE)
+            yield from self._pieces(response, key, _stat(response).size)
 
     def list(self, folder: str) -> Iterator[str]:
         """Yield the keys of all objects below a folder."""
@@ -91,17 +96,20 @@ class SwiftBank:
         return filter(is_key, names)
 
     def _rows(self, prefix: str, delimiter: str) -> Iterator[_Row]:
+        return at_most(self._pages(prefix, delimiter), self.url, prefix)
+
+    def _pages(self, prefix: str, delimiter: str) -> Iterator[Sequence[_Row]]:
         query = {"format": "json", "prefix": f"/{prefix}", "delimiter": delimiter}
         # How long a page is, is the server's choice: the last one is empty.
         while True:
             with self._answer("GET", None, params=query) as response:
                 try:
-                    rows = _ROWS.validate_json(response.content)
+                    rows = _ROWS.validate_json(b"".join(self._pieces(response, f"{prefix}*", _PAGE_LIMIT)))
                 except ValidationError as error:
                     raise BankError(f"what answers for the bank {self.url} is not Swift: no listing") from error
             if not rows:
                 return
-            yield from rows
+            yield rows
             query["marker"] = rows[-1].name or rows[-1].subdir
 
     @contextmanager
@@ -123,6 +131,29 @@ class SwiftBank:
             with closing(response):
                 self._check(response, key)
                 yield response
+
+    def _pieces(self, response: requests.Response, what: str, most: int) -> Iterator[bytes]:
+        """Yield the body; BankError if it is larger, BankUnavailableError if it takes too long or breaks off."""
+        piece = bytearray()
+        until = time.monotonic() + contract.ANSWER_SECONDS
+        # Not what was compressed on the way: it may be a thousand times as large. `_stat` would have refused.
+        while got := response.raw.read1(PIECE - len(piece), decode_content=False):
+            piece += got
+            most -= len(got)
+            if most < 0:
+                raise BankError(
+                    f"{what} in the bank {self.url} has more bytes than its server told: it is damaged"
+                )
+            if time.monotonic() > until:
+                raise BankUnavailableError(
+                    f"the bank {self.url} is too slow: {what} did not come within {contract.ANSWER_SECONDS:g} s"
+                )
+            if len(piece) == PIECE:
+                yield bytes(piece)
+                piece.clear()
+                until = time.monotonic() + contract.ANSWER_SECONDS
+        if piece:
+            yield bytes(piece)
 
     def _check(self, response: requests.Response, key: str | None) -> None:
         what = "the container" if key is None else f"the object {key}"
@@ -152,8 +183,10 @@ def open_swift(container: str, cloud: str | None) -> SwiftBank:
 
 def _stat(response: requests.Response) -> Stat:
     mark = response.headers.get("X-Object-Meta-Serialized")
-    size = response.headers.get("Content-Length")
-    if size is None:
+    size = response.headers.get("Content-Length", "")
+    # What is compressed, or comes in parts without an end, has another length.
+    changed = {"Content-Encoding", "Transfer-Encoding"} & set(map(str.title, response.headers))
+    if changed or not (size.isascii() and size.isdigit()):
         raise BankError(f"the answer of {response.url} does not tell its length: something on the way changes it")
     return Stat(int(size), None if mark is None else mark == "True")
 
@@ -162,7 +195,7 @@ def _stat(response: requests.Response) -> Stat:
 def _translated(bank: str) -> Iterator[None]:
     try:
         yield
-    except (keystone.RetriableConnectionFailure, requests.RequestException) as error:
+    except (keystone.RetriableConnectionFailure, requests.RequestException, HTTPError) as error:
         raise BankUnavailableError(f"{bank} does not answer: {error}") from error
     except keystone.HttpError as error:
         if error.http_status in _BUSY or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -14,8 +14,8 @@ from cliff.show import ShowOne
 from restore_worker.catalogue import list_checkpoints, parse_time, resolve
 from restore_worker.checkpoint import Checkpoint, parse_checkpoint
 from restore_worker.cli.arguments import CommandWithExample, add_bank, add_checkpoint
-from restore_worker.cli.wording import Shown, label, listed, moment, printable, shown
-from restore_worker.errors import CheckpointError
+from restore_worker.cli.wording import Shown, label, listed, moment, shown
+from restore_worker.errors import CheckpointError, printable
 from restore_worker.graph import ResourceGraph
 from restore_worker.resource import Resource
 from restore_worker.restore import named_bank
@@ -101,7 +101,7 @@ def _values(checkpoint: Checkpoint) -> tuple[Any, ...]:
     roots = [node for node in graph.nodes.values() if node.key not in children]
     return (
         checkpoint.id,
-        Shown({"id": plan.id, "name": plan.name}, f"{printable(plan.name)} ({plan.id})".strip()),
+        Shown({"id": plan.id, "name": plan.name}, printable(f"{plan.name} ({plan.id})".strip())),
         shown(checkpoint.status),
         moment(checkpoint.created),
         shown(checkpoint.project_id),

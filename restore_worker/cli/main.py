@@ -16,7 +16,7 @@ from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
 from restore_worker import __version__
-from restore_worker.errors import RestoreError
+from restore_worker.errors import RestoreError, printable
 
 # What a shell reports of a program that wrote to nobody: 128 and the number of SIGPIPE.
 _BROKEN_PIPE = 141
@@ -64,11 +64,20 @@ class RestoreApp(App):
         verbosity = min(self.options.verbose_level, 2)
         logging.getLogger().setLevel(levels[verbosity])
         self.LOG.setLevel(levels[verbosity + 1])
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_harmless)
 
     def clean_up(self, cmd: Command, result: int, err: BaseException | None) -> None:  # noqa: ARG002 - cliff's call
         """Say of an error that is no user's what to do with it; cliff has printed it."""
         if isinstance(err, Exception) and not isinstance(err, (RestoreError, OSError)):
             self.LOG.error("This is a bug in restore-worker: run the command again with --debug, and report it.")
+
+
+def _harmless(record: logging.LogRecord) -> bool:
+    """Take from a message what could steer a terminal, wherever its words come from."""
+    record.msg = "\n".join(map(printable, record.getMessage().split("\n")))
+    record.args = None
+    return True
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,8 +10,8 @@ from cliff.show import ShowOne
 from restore_worker import restore
 from restore_worker.checkpoint import Checkpoint
 from restore_worker.cli.arguments import STDOUT, CommandWithExample, add_request, file_to_write
-from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment, printable
-from restore_worker.errors import RestoreError
+from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment
+from restore_worker.errors import RestoreError, printable
 from restore_worker.export import write_hot
 from restore_worker.plan import Finding, PlannedResource, Problem
 from restore_worker.plugin import Produces

@@ -6,9 +6,9 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 
-from restore_worker.cli.wording import label, listed, printable
+from restore_worker.cli.wording import label, listed
 from restore_worker.entries import Event, Node
-from restore_worker.errors import LedgerUnavailableError, RestoreError
+from restore_worker.errors import LedgerUnavailableError, RestoreError, printable
 from restore_worker.restore import Restore
 from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
 

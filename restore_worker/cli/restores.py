@@ -13,9 +13,9 @@ from cliff.show import ShowOne
 from restore_worker import restore
 from restore_worker.cli.arguments import STDOUT, CommandWithExample, file_to_write
 from restore_worker.cli.progress import follow
-from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment, owned, printable, shown
+from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment, owned, shown
 from restore_worker.entries import ResourceProgress, StackLog
-from restore_worker.errors import RestoreError
+from restore_worker.errors import RestoreError, printable
 from restore_worker.export import write_hot
 from restore_worker.states import FINAL_RESTORE_STATES
 

@@ -10,6 +10,7 @@ from typing import Any
 from cliff.columns import FormattableColumn
 
 from restore_worker.belongings import Belonging
+from restore_worker.errors import printable
 from restore_worker.plan import Finding
 
 
@@ -23,13 +24,6 @@ class Shown(FormattableColumn[Any]):
     def human_readable(self) -> str:
         """Return the text."""
         return self._text
-
-
-def printable(text: str) -> str:
-    """Return a text on one line, in which nothing can steer a terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
 
 
 def shown(text: str) -> Shown:
