@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from restore_worker.registry import installed
-from restore_worker.states import RESOURCE_TRANSITIONS, RESTORE_TRANSITIONS
+from restore_worker.states import (
+    RESOURCE_TRANSITIONS,
+    RESTORE_TRANSITIONS,
+    VERBS,
+    Already,
+    Answer,
+    Goes,
+    Refused,
+    RestoreState,
+    Verb,
+)
 
 HERE = Path(__file__).parent
 
@@ -67,7 +78,47 @@ def states() -> str:
         lines += ["", f"## {title}", "", "```mermaid", "stateDiagram-v2"]
         lines += [f"    {old} --> {new}" for old, new in sorted(transitions)]
         lines.append("```")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_verbs()]) + "\n"
+
+
+def _verbs() -> Iterator[str]:
+    """Yield what users may ask of a restore: all at a glance, then why something is refused."""
+    yield from (
+        "",
+        "## What may be asked of a restore",
+        "",
+        (
+            "`already`: it is so, or on its way there. Nothing happens then, and it is no error: two who ask the "
+            "same, or one who asks again since no answer came, are told that it is done."
+        ),
+        "",
+        f"| in state | {' | '.join(f'`{verb}`' for verb in Verb)} |",
+        "|---|---|---|---|---|",
+    )
+    for state in RestoreState:
+        yield f"| {state} | {' | '.join(_in_short(VERBS[verb][state]) for verb in Verb)} |"
+    yield from ("", "| asked for | in states | refused, since |", "|---|---|---|")
+    for verb in Verb:
+        whys: dict[str, list[str]] = {}
+        for state in RestoreState:
+            match VERBS[verb][state]:
+                case Refused(why):
+                    whys.setdefault(why, []).append(state)
+                case Goes(_, unless):
+                    for obstacle in unless:
+                        whys.setdefault(f"{obstacle} (only if that is so)", []).append(state)
+        for why, states in whys.items():
+            yield f"| `{verb}` | {', '.join(states)} | {why} |"
+
+
+def _in_short(answer: Answer) -> str:
+    match answer:
+        case Already():
+            return "already"
+        case Refused():
+            return "refused"
+        case Goes(to, unless):
+            return f"goes to {to}{', unless refused' if unless else ''}"
 
 
 PAGES = {"not-in-the-bank.md": not_in_the_bank, "parameters.md": parameters, "states.md": states}

@@ -280,10 +280,12 @@ function verbs.settle(index, token, outcome, reason)
   return settled(finish(index, outcome, reason))
 end
 
--- What can start at once and has not; takes the restore from checking to restoring.
-function verbs.begin()
-  local state, leaves = unpack(redis.call('HMGET', RECORD, 'state', 'leaves'))
+-- epoch if it has to be that one: what can start at once and has not; takes the restore from checking to restoring
+function verbs.begin(epoch)
+  local state, leaves, now = unpack(redis.call('HMGET', RECORD, 'state', 'leaves', 'epoch'))
   if state ~= 'checking' and state ~= 'restoring' then return { 'idle', {} } end
+  -- Whoever checked for an epoch that was cancelled does not speak for the next one.
+  if epoch and epoch ~= now then return { 'idle', {} } end
   if state == 'checking' then
     redis.call('HSET', RECORD, 'state', 'restoring', 'updated', NOW, 'reason', '')
     event('restoring', '')

@@ -106,12 +106,14 @@ class Ledger(LedgerReader):
                 try:
                     # Whoever writes one down meanwhile, or goes on with one that we saw, makes us look again.
                     transaction.watch(RESTORES)  # type: ignore[no-untyped-call]  # redis has few types
-                    earlier = list(self._earlier(new, transaction))
-                    if any(each.id == new.id for each in earlier):
+                    ids = cast("list[str]", self._client.zrange(RESTORES, 0, -1))
+                    if new.id in ids:
                         return new.id  # written, but the answer was lost
+                    hinders = bool(new.cloud) and not force
+                    earlier = list(self._earlier(ids, new, transaction)) if hinders or new.key else []
                     if (named := named_before(new, earlier)) is not None:
                         return named
-                    if not force:
+                    if hinders:
                         refuse_twice(new, earlier)
                     now = self._now()
                     transaction.multi()
@@ -121,14 +123,13 @@ class Ledger(LedgerReader):
                     continue
                 return new.id
 
-    def _earlier(self, new: NewRestore, transaction: Pipeline) -> Iterator[Earlier]:
-        """Yield the restores of the same checkpoint or key; they are watched, too."""
-        ids = cast("list[str]", self._client.zrange(RESTORES, 0, -1))
+    def _earlier(self, ids: list[str], new: NewRestore, transaction: Pipeline) -> Iterator[Earlier]:
+        """Yield those that may be the same, or have the same key; they are watched, too."""
         reading = self._client.pipeline(transaction=False)
         for restore_id in ids:
-            reading.hmget(keys_of(restore_id)["record"], ["checkpoint", "key"])
-        for restore_id, (checkpoint, key) in zip(ids, reading.execute(), strict=True):
-            if checkpoint == new.checkpoint or (new.key and key == new.key):
+            reading.hmget(keys_of(restore_id)["record"], ["checkpoint", "cloud", "key"])
+        for restore_id, (checkpoint, cloud, key) in zip(ids, reading.execute(), strict=True):
+            if (checkpoint == new.checkpoint and cloud) or (new.key and key == new.key):
                 transaction.watch(keys_of(restore_id)["record"])  # type: ignore[no-untyped-call]  # the same
                 with suppress(UnknownRestoreError):  # it has just expired
                     yield self._seen_of(self.get(restore_id))
@@ -158,9 +159,12 @@ class Ledger(LedgerReader):
 
     # The workers' side
 
-    def begin(self, restore_id: str) -> Sequence[Node] | None:
-        """Go from checking to restoring; return what can start at once, None if the restore is stopped."""
-        state, nodes = self._run(restore_id, "begin")
+    def begin(self, restore_id: str, epoch: int | None = None) -> Sequence[Node] | None:
+        """Go from checking to restoring; return what can start at once, None if the restore is stopped.
+
+        epoch: None also if the restore is in another one by now: that has checks of its own.
+        """
+        state, nodes = self._run(restore_id, "begin", *(() if epoch is None else (epoch,)))
         return nodes_of(nodes) if state == "restoring" else None
 
     def claim(

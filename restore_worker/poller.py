@@ -157,7 +157,12 @@ class _Follower:
         if not begun.asked:
             if self.heat.retains(stack.id):
                 reason = f"stack {stack.name} leaves what it built where it is, since it was to be forgotten"
-                self._move(RestoreState.FAILED, f"{reason}: resume the restore, then destroy it")
+                if stack.deleted:
+                    # It takes no updates any more, so that only its forgetting can go on.
+                    advice = "forget the restore, and delete its application like anything else on that cloud"
+                    self._move(RestoreState.COMPLETE, f"{reason}: nothing was deleted; {advice}")
+                else:
+                    self._move(RestoreState.FAILED, f"{reason}: resume the restore, then destroy it")
                 return False
             self.heat.delete(stack.id)
             self.ledger.stacks.asked(self.record.id, self.record.state, stack.id)

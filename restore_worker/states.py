@@ -1,8 +1,10 @@
-"""The states of a restore and of its resources, and which may follow which, as data."""
+"""The states of restores and resources, which may follow which, and what users may ask for in them, as data."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 
 class RestoreState(enum.StrEnum):
@@ -88,6 +90,8 @@ RESTORE_TRANSITIONS: frozenset[tuple[RestoreState, RestoreState]] = frozenset(
         # something could not be deleted
         (RestoreState.DESTROYING, RestoreState.FAILED),
         (RestoreState.DISCARDING, RestoreState.FAILED),
+        # its stack would leave everything where it is: nothing was deleted, the application is as it was
+        (RestoreState.DESTROYING, RestoreState.COMPLETE),
         # forget
         (RestoreState.COMPLETE, RestoreState.FORGETTING),
         (RestoreState.FORGETTING, RestoreState.FORGOTTEN),
@@ -142,3 +146,97 @@ SETTLED_RESOURCE_STATES = frozenset({ResourceState.DONE, ResourceState.FAILED, R
 def may_follow(old: RestoreState, new: RestoreState) -> bool:
     """Say whether a restore may go from ``old`` to ``new``."""
     return (old, new) in RESTORE_TRANSITIONS
+
+
+class Verb(enum.StrEnum):
+    """What a user may ask of a restore."""
+
+    RESUME = "resume"
+    CANCEL = "cancel"
+    DESTROY = "destroy"
+    FORGET = "forget"
+
+
+class Obstacle(enum.StrEnum):
+    """What else than its state may stand in a verb's way; the end of a sentence that tells it."""
+
+    DISCARDED = "something that it made is deleted already, so destroy it, and submit the checkpoint again"
+    NO_CLOUD = "it never came to a cloud, so there is nothing to destroy"
+    NO_STACK = "it has no stack, so there is nothing to forget"
+
+
+@dataclass(frozen=True, slots=True)
+class Goes:
+    """The restore goes to another state."""
+
+    to: RestoreState
+    unless: tuple[Obstacle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Already:
+    """It is so, or on its way there: nothing happens, and whoever asks once more is not told that it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing happens. why: the end of a sentence that tells it, and what to do instead."""
+
+    why: str
+
+
+Answer = Goes | Already | Refused
+
+_UNDER_WAY = (
+    RestoreState.PENDING,
+    RestoreState.CHECKING,
+    RestoreState.RESTORING,
+    RestoreState.ASSEMBLING,
+    RestoreState.CREATING,
+)
+_STOPPED = (RestoreState.FAILED, RestoreState.CANCELLED)
+_BEING_DELETED = (RestoreState.DESTROYING, RestoreState.DISCARDING)
+
+
+def _in(states: Iterable[RestoreState], answer: Answer) -> dict[RestoreState, Answer]:
+    return dict.fromkeys(states, answer)
+
+
+# What each verb means in each state.
+VERBS: Mapping[Verb, Mapping[RestoreState, Answer]] = {
+    Verb.RESUME: {
+        **_in((*_UNDER_WAY, RestoreState.COMPLETE), Already()),
+        **_in(_STOPPED, Goes(RestoreState.PENDING, unless=(Obstacle.DISCARDED,))),
+        **_in(_BEING_DELETED, Refused("it is being deleted, so submit the checkpoint again once that is done")),
+        RestoreState.DESTROYED: Refused("all that it made is deleted, so submit the checkpoint again"),
+        RestoreState.FORGETTING: Refused("all is restored, and its stack is being let go"),
+        RestoreState.FORGOTTEN: Refused("all is restored, and the application lives on without it"),
+    },
+    Verb.CANCEL: {
+        **_in(_UNDER_WAY, Goes(RestoreState.CANCELLED)),
+        RestoreState.CANCELLED: Already(),
+        RestoreState.COMPLETE: Refused("it came to its end before, so destroy it if what it made shall go"),
+        RestoreState.FAILED: Refused("it came to its end before, so resume it, or destroy it"),
+        **_in(_BEING_DELETED, Refused("a deletion is not stopped, so wait for its end")),
+        RestoreState.DESTROYED: Refused("all that it made is deleted, so there is nothing to cancel"),
+        RestoreState.FORGETTING: Refused("letting a stack go is not stopped, so wait for its end"),
+        RestoreState.FORGOTTEN: Refused("the application lives on without it, so there is nothing to cancel"),
+    },
+    Verb.DESTROY: {
+        **_in(_UNDER_WAY, Refused("cancel it before it is destroyed")),
+        **_in((RestoreState.COMPLETE, *_STOPPED), Goes(RestoreState.DESTROYING, unless=(Obstacle.NO_CLOUD,))),
+        **_in((*_BEING_DELETED, RestoreState.DESTROYED), Already()),
+        RestoreState.FORGETTING: Refused("its stack is being let go, and what it built will stay"),
+        RestoreState.FORGOTTEN: Refused(
+            "what it built is no stack any more, so delete it like anything else on that cloud"
+        ),
+    },
+    Verb.FORGET: {
+        **_in(_UNDER_WAY, Refused("only a complete one is forgotten, so wait for its end")),
+        RestoreState.COMPLETE: Goes(RestoreState.FORGETTING, unless=(Obstacle.NO_STACK,)),
+        **_in(_STOPPED, Refused("only a complete one is forgotten, so resume it, or destroy it")),
+        **_in(_BEING_DELETED, Refused("it is being deleted, so nothing of it will stay")),
+        RestoreState.DESTROYED: Refused("all that it made is deleted, so there is nothing to forget"),
+        **_in((RestoreState.FORGETTING, RestoreState.FORGOTTEN), Already()),
+    },
+}

@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,17 @@ from restore_worker.errors import LedgerUnavailableError, RestoreError
 from restore_worker.export import write_hot
 from restore_worker.plan import Finding
 from restore_worker.settings import Settings
-from restore_worker.states import FINAL_RESTORE_STATES, SETTLED_RESOURCE_STATES, RestoreState, may_follow
+from restore_worker.states import (
+    FINAL_RESTORE_STATES,
+    SETTLED_RESOURCE_STATES,
+    VERBS,
+    Already,
+    Goes,
+    Obstacle,
+    Refused,
+    RestoreState,
+    Verb,
+)
 from restore_worker.template import Hot
 
 if TYPE_CHECKING:
@@ -38,11 +48,6 @@ logger = logging.getLogger(__name__)
 _PACE = 0.05
 # Seconds in which Redis may be restarted, or a replica take over, while somebody follows a restore.
 _LONGEST_OUTAGE = 120.0
-# Why nothing can be done to a restore any more.
-_OVER = {
-    RestoreState.DESTROYED: "all that it made is deleted already",
-    RestoreState.FORGOTTEN: "what it built is no stack any more, and is deleted like anything else on that cloud",
-}
 
 
 @dataclass(slots=True)
@@ -130,67 +135,70 @@ class Restore:
         return ended
 
     def resume(self) -> None:
-        """Go on with what is not restored yet.
+        """Go on with what is not restored yet; no effect if it goes on, or nothing is left.
 
-        RestoreError unless the restore has failed or was cancelled, or if what it built is partly destroyed.
+        This and the following raise RestoreError where `restore_worker.states.VERBS` refuses them.
         """
         check_sender()
-        epoch = caller_ledger().resume(self.id)
-        if not epoch:
-            raise RestoreError(
-                f"restore {self.id} is {self.status.state}: only a failed or cancelled one is resumed, "
-                "and none of which anything was destroyed"
-            )
-        start(self.id, epoch)
+        self._ask(Verb.RESUME, lambda _record, _to: caller_ledger().resume(self.id) > 0)
+        record = self.status
+        if record.state is RestoreState.PENDING:
+            start(self.id, record.epoch)
 
     def cancel(self) -> None:
-        """Stop the restore: nothing new is begun, what was made stays; RestoreError if it has ended already."""
-        while may_follow(state := self.status.state, RestoreState.CANCELLED):
-            if caller_ledger().move(self.id, state, RestoreState.CANCELLED, "cancelled by its user"):
-                return
-        raise RestoreError(f"restore {self.id} is {state}: there is nothing to cancel")
+        """Stop the restore: nothing new is begun, what was made stays; no effect if it is cancelled already."""
+        self._ask(Verb.CANCEL, functools.partial(self._move, reason="cancelled by its user"))
 
     def destroy(self) -> None:
-        """Have all deleted that the restore made, the stack first; `watch` and `wait` see it through.
-
-        RestoreError if it still runs, made nothing, or let the application go.
-        """
-        record = self._ended("destroyed")
-        if not record.cloud or not record.identity:
-            raise RestoreError(f"restore {self.id} never came to a cloud: there is nothing to destroy")
-        self._move(record, RestoreState.DESTROYING)
+        """Have all deleted that the restore made, the stack first; `watch` and `wait` see it through."""
+        self._ask_from_now_on(Verb.DESTROY)
 
     def forget(self) -> None:
-        """Have the stack deleted but nothing of what it built: the application stays, out of Heat's hands.
-
-        RestoreError unless the restore is complete and has a stack.
-        """
-        record = self._ended("forgotten")
-        if record.state is not RestoreState.COMPLETE:
-            raise RestoreError(f"restore {self.id} is {record.state}: only a complete one is forgotten")
-        if not self.stack.id:
-            raise RestoreError(f"restore {self.id} has no stack: there is nothing to forget")
-        self._move(record, RestoreState.FORGETTING)
+        """Have the stack deleted but nothing of what it built: the application stays, out of Heat's hands."""
+        self._ask_from_now_on(Verb.FORGET)
 
     def complaints(self) -> list[str]:
         """Return what is missing for the restore to move: a worker on a queue it needs, or beat."""
         left = (each for each in self.resources if each.state not in SETTLED_RESOURCE_STATES)
         return attendance.missing(caller_ledger(), {QUEUE, RECONCILE_QUEUE, *(each.node.queue for each in left)})
 
-    def _ended(self, verb: str) -> RestoreRecord:
-        record = self.status
-        if record.state not in FINAL_RESTORE_STATES:
-            first = "cancel it" if may_follow(record.state, RestoreState.CANCELLED) else "wait for its end"
-            raise RestoreError(f"restore {self.id} is {record.state}: {first} before it is {verb}")
-        if record.state in _OVER:
-            raise RestoreError(f"restore {self.id} is {record.state}: {_OVER[record.state]}")
-        return record
+    def _ask_from_now_on(self, verb: Verb) -> None:
+        """Ask, and have `watch` tell only what happens from now on."""
+        past = [self._seen, *(event.id for event in caller_ledger().events(self.id, self._seen))]
+        self._ask(verb, self._move)
+        self._seen = past[-1]
 
-    def _move(self, record: RestoreRecord, state: RestoreState) -> None:
-        for event in caller_ledger().events(self.id, self._seen):
-            self._seen = event.id  # `watch` tells only what happens from now on
-        if not caller_ledger().move(self.id, record.state, state):
-            raise RestoreError(f"restore {self.id} is {self.status.state} by now: somebody else was faster")
+    def _ask(self, verb: Verb, go: Callable[[RestoreRecord, RestoreState], bool]) -> None:
+        """Do what the table says of a verb, once.
+
+        go: takes the restore from where it stands to a state; False if it does not stand there any more.
+        """
+        while True:
+            record = self.status
+            match VERBS[verb][record.state]:
+                case Already():
+                    return
+                case Refused(why):
+                    raise RestoreError(f"restore {self.id} is {record.state}: {why}")
+                case Goes(to, unless):
+                    for obstacle in unless:
+                        if self._has(obstacle, record):
+                            raise RestoreError(f"restore {self.id} is {record.state}: {obstacle}")
+                    if go(record, to):
+                        return
+            # Somebody else was faster, or the answer was lost: what holds now?
+
+    def _has(self, obstacle: Obstacle, record: RestoreRecord) -> bool:
+        match obstacle:
+            case Obstacle.DISCARDED:
+                return record.discarded
+            case Obstacle.NO_CLOUD:
+                return not (record.cloud and record.identity)
+            case Obstacle.NO_STACK:
+                return not self.stack.id
+
+    def _move(self, record: RestoreRecord, to: RestoreState, reason: str = "") -> bool:
+        return caller_ledger().move(self.id, record.state, to, reason)
 
 
 def caller_ledger() -> Ledger:

@@ -68,7 +68,7 @@ def preflight(self: Task, restore_id: str) -> None:
                 return
             # Only while nothing runs yet: the size is that of the whole epoch.
             canvas.declare(app, restore_id, record.epoch, record.left)
-    ready = ledger.begin(restore_id)
+    ready = ledger.begin(restore_id, record.epoch)
     if ready is None:
         return
     canvas.send_resources(app, restore_id, record.epoch, ready)

@@ -119,7 +119,7 @@ def test_the_id_is_the_result_and_leads_to_the_rest(cli, submit, worker, tmp_pat
     ended = cli("cancel", restore_id)
     assert (ended.returncode, ended.stderr) == (
         1,
-        f"restore {restore_id} is complete: there is nothing to cancel\n",
+        f"restore {restore_id} is complete: it came to its end before, so destroy it if what it made shall go\n",
     )
 
 

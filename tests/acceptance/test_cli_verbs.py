@@ -10,7 +10,6 @@ import pytest
 
 from restore_worker import restore
 from restore_worker.entries import Built, StackLog
-from restore_worker.errors import RestoreError
 from restore_worker.states import RestoreState
 from restore_worker.submitted import caller_ledger
 from tests.support import processes
@@ -38,63 +37,33 @@ def complete(redis_url):
     return restore_id
 
 
-@pytest.mark.parametrize(
-    ("verb", "state", "said"),
-    [
-        ("destroy", RestoreState.PENDING, "cancel it before it is destroyed"),
-        ("destroy", RestoreState.CREATING, "cancel it before it is destroyed"),
-        ("destroy", RestoreState.DESTROYING, "wait for its end before it is destroyed"),
-        ("destroy", RestoreState.FORGETTING, "wait for its end before it is destroyed"),
-        ("destroy", RestoreState.DESTROYED, "all that it made is deleted already"),
-        (
-            "destroy",
-            RestoreState.FORGOTTEN,
-            "what it built is no stack any more",
-        ),
-        ("forget", RestoreState.RESTORING, "cancel it before it is forgotten"),
-        ("forget", RestoreState.FAILED, "only a complete one is forgotten"),
-        ("forget", RestoreState.CANCELLED, "only a complete one is forgotten"),
-        ("forget", RestoreState.FORGOTTEN, "what it built is no stack any more"),
-        ("cancel", RestoreState.COMPLETE, "there is nothing to cancel"),
-        ("cancel", RestoreState.CANCELLED, "there is nothing to cancel"),
-        ("cancel", RestoreState.DISCARDING, "there is nothing to cancel"),
-        ("resume", RestoreState.ASSEMBLING, "only a failed or cancelled one is resumed"),
-        ("resume", RestoreState.COMPLETE, "only a failed or cancelled one is resumed"),
-        ("resume", RestoreState.DESTROYED, "only a failed or cancelled one is resumed"),
-    ],
-)
-def test_what_does_not_go_in_a_state_is_refused_and_changes_nothing(verb, state, said):
-    found = restore.get(bring(caller_ledger(), state))
-    with pytest.raises(RestoreError, match=f"^restore {found.id} is {state}: {said}"):
-        getattr(found, verb)()
-    assert found.status.state is state
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        RestoreState.PENDING,
-        RestoreState.CHECKING,
-        RestoreState.RESTORING,
-        RestoreState.ASSEMBLING,
-        RestoreState.CREATING,
-    ],
-)
-def test_all_that_has_not_ended_is_cancelled(state):
-    found = restore.get(bring(caller_ledger(), state))
-    found.cancel()
-    assert (found.status.state, found.status.reason) == (RestoreState.CANCELLED, "cancelled by its user")
-
-
 def test_a_rendering_has_nothing_to_destroy_or_forget(cli, worker):
     worker()
     restore_id = cli("submit", "latest", "--bank", str(WEBAPP), "--no-stack", "--wait").stdout.strip()
     for verb, said in (
-        (("destroy", "--yes"), "never came to a cloud: there is nothing to destroy"),
-        (("forget",), "has no stack: there is nothing to forget"),
+        (("destroy", "--yes"), "it never came to a cloud, so there is nothing to destroy"),
+        (("forget",), "it has no stack, so there is nothing to forget"),
+        (("cancel",), "it came to its end before, so destroy it if what it made shall go"),
     ):
         done = cli(*verb, restore_id)
-        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"restore {restore_id} {said}\n")
+        assert (done.returncode, done.stdout, done.stderr) == (
+            1,
+            "",
+            f"restore {restore_id} is complete: {said}\n",
+        )
+    # Nothing is left to do.
+    assert cli("resume", restore_id, "--wait").returncode == 0
+
+
+def test_what_is_so_already_is_done(cli):
+    cancelled = restore.get(bring(caller_ledger(), RestoreState.CANCELLED))
+    for _ in range(2):
+        done = cli("cancel", cancelled.id)
+        assert (done.returncode, done.stderr) == (0, f"restore {cancelled.id} is cancelled\n")
+    destroyed = bring(caller_ledger(), RestoreState.DESTROYED)
+    assert cli("destroy", destroyed, "--yes", "--wait").returncode == 0
+    forgotten = bring(caller_ledger(), RestoreState.FORGOTTEN)
+    assert cli("forget", forgotten, "--wait").returncode == 0
 
 
 @pytest.mark.parametrize("verb", ["destroy", "forget"])

@@ -77,9 +77,11 @@ class LedgerTwin(TwinReader):
 
     # The workers' side
 
-    def begin(self, restore_id: str) -> list[Node] | None:
+    def begin(self, restore_id: str, epoch: int | None = None) -> list[Node] | None:
         restore = self._find(restore_id)
         if restore is None or restore.state not in {RestoreState.CHECKING, RestoreState.RESTORING}:
+            return None
+        if epoch not in {None, restore.epoch}:
             return None
         if restore.state is RestoreState.CHECKING:
             self._enter(restore, RestoreState.RESTORING)
