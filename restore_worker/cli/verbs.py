@@ -44,7 +44,8 @@ class _MayWait(OfOneRestore):
 class Resume(_MayWait):
     """Go on with a restore that failed or was cancelled, from where it stands.
 
-    What was built stays; a stack that failed is updated, not made again.
+    What was built stays; a stack that failed is updated, not made again. One that
+    goes on, or is complete, is left as it is.
     """
 
     example = "restore-worker resume 5f0c4a9e-... --wait"
@@ -60,7 +61,8 @@ class Cancel(OfOneRestore):
     """Stop a restore: nothing new is begun; what was made stays and is listed.
 
     What Heat has begun it brings to an end: `show` lists it. `resume` goes on
-    with the restore, `destroy` deletes what was made.
+    with the restore, `destroy` deletes what was made. One that came to its end
+    before is not cancelled: you are told so.
     """
 
     example = "restore-worker cancel 5f0c4a9e-..."

@@ -118,10 +118,10 @@ class SameCalls(RuleBasedStateMachine):
         wanted = [each.node.index for each in self.twin.resources(self.id) if each.state in states]
         return st.sampled_from(wanted or range(self.size))
 
-    @rule()
-    def go_on(self) -> None:
+    @rule(epoch=st.sampled_from([None, None, 1, 2]))
+    def go_on(self, epoch: int | None = None) -> None:
         self.both(lambda ledger: ledger.move(self.id, RestoreState.PENDING, RestoreState.CHECKING))
-        self.both(lambda ledger: ledger.begin(self.id))
+        self.both(lambda ledger: ledger.begin(self.id, epoch))
 
     @rule(data=st.data(), token=TOKENS, outcome=OUTCOMES, fragments=FRAGMENTS)
     def restore_one(self, data: Any, token: str, outcome: ResourceState, fragments: dict[str, Any]) -> None:

@@ -63,6 +63,19 @@ def test_begin_and_resume_keep_to_the_table_too(ledger: AnyLedger, state: Restor
     assert ledger.resume(resumed) == 0
 
 
+def test_who_checked_for_an_epoch_that_was_stopped_does_not_begin_the_next_one(ledger: AnyLedger) -> None:
+    restore_id = bring(ledger, RestoreState.CHECKING)
+    ledger.move(restore_id, RestoreState.CHECKING, RestoreState.CANCELLED)
+    assert ledger.resume(restore_id) == 2
+    ledger.move(restore_id, RestoreState.PENDING, RestoreState.CHECKING)
+    before = snapshot(ledger, restore_id)
+    assert ledger.begin(restore_id, 1) is None
+    assert snapshot(ledger, restore_id) == before
+    for epoch in (2, 2, None):
+        assert [each.index for each in ledger.begin(restore_id, epoch) or ()] == [0]
+    assert ledger.begin(restore_id, 1) is None
+
+
 def test_nothing_is_assembled_as_long_as_something_is_left(ledger: AnyLedger) -> None:
     restore_id = begin(ledger, ((), ()))
     do(ledger, restore_id, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import threading
 import uuid
@@ -20,25 +21,26 @@ from restore_worker.states import RestoreState
 from restore_worker.submitted import caller_ledger
 from tests.support import processes
 from tests.support.lossy_redis import LossyRedis, lossy_redis
+from tests.support.restores import bring
 from tests.support.steps import Steps
 from tests.support.stub_identity import StubIdentity, stub_identity, write_clouds
 
 MANY = 8
 
 
-def at_once(count: int, call: Callable[[], Any]) -> Counter[Any]:
-    """Return the answers, or the errors' types, of so many calls that begin in the same moment."""
-    ready = threading.Barrier(count)
+def at_once(*calls: Callable[[], Any]) -> Counter[Any]:
+    """Return the answers, or the errors' types, of calls that begin in the same moment."""
+    ready = threading.Barrier(len(calls))
 
-    def one(_: int) -> Any:
+    def one(call: Callable[[], Any]) -> Any:
         ready.wait(10)
         try:
             return call()
         except RestoreError as error:
             return type(error)
 
-    with ThreadPoolExecutor(count) as pool:
-        return Counter(pool.map(one, range(count)))
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return Counter(pool.map(one, calls))
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def site(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_who_submits_the_same_in_the_same_moment_gets_one_restore(steps: Steps) -> None:
     bank = steps.write([[], [0]])
     for _ in range(5):
-        answers = at_once(MANY, lambda: restore.submit("latest", bank=bank, cloud="target").id)
+        answers = at_once(*[lambda: restore.submit("latest", bank=bank, cloud="target").id] * MANY)
         assert answers.pop(DuplicateRestoreError) == MANY - 1
         (made,) = answers
         assert [each.id for each in restore.list_restores() if each.state is RestoreState.PENDING] == [made]
@@ -104,11 +106,8 @@ def test_force_means_it_and_renderings_hinder_nobody(steps: Steps, cli) -> None:
 def test_a_key_in_the_same_moment_is_one_restore(steps: Steps) -> None:
     bank = steps.write([[], [0]])
     for name in ("target", None):
-        key = f"key/{name}"
-        answers = at_once(
-            MANY,
-            lambda: restore.submit("latest", bank=bank, cloud=name, idempotency_key=key).id,  # noqa: B023 - called here
-        )
+        submit = functools.partial(restore.submit, "latest", bank=bank, cloud=name, idempotency_key=f"key/{name}")
+        answers = at_once(*[lambda: submit().id] * MANY)  # noqa: B023 - called here
         assert list(answers.values()) == [MANY]
 
 
@@ -172,3 +171,77 @@ def test_a_restore_whose_record_was_written_without_an_answer_is_not_its_own_dup
     assert lossy.loses == b""
     assert [each.id for each in restore.list_restores()] == [made.id]
     assert [each.name for each in caller_ledger().events(made.id)] == ["pending"]
+
+
+# Verbs
+
+
+def brought(state: RestoreState) -> restore.Restore:
+    return restore.get(bring(caller_ledger(), state))
+
+
+def names(found: restore.Restore) -> list[str]:
+    return [each.name for each in caller_ledger().events(found.id)]
+
+
+@pytest.mark.usefixtures("redis_url")
+@pytest.mark.parametrize("state", [RestoreState.FAILED, RestoreState.CANCELLED])
+def test_who_resumes_in_the_same_moment_opens_one_epoch(state: RestoreState) -> None:
+    for _ in range(10):
+        found = brought(state)
+        assert at_once(*[found.resume] * MANY) == {None: MANY}
+        assert (found.status.state, found.status.epoch) == (RestoreState.PENDING, 2)
+        assert names(found).count("pending") == 2
+
+
+@pytest.mark.usefixtures("redis_url")
+@pytest.mark.parametrize(
+    ("verb", "state", "goal"),
+    [
+        ("cancel", RestoreState.RESTORING, RestoreState.CANCELLED),
+        ("destroy", RestoreState.COMPLETE, RestoreState.DESTROYING),
+    ],
+)
+def test_who_asks_the_same_in_the_same_moment_is_told_the_same(verb, state, goal) -> None:
+    for _ in range(10):
+        found = brought(state)
+        assert at_once(*[getattr(found, verb)] * MANY) == {None: MANY}
+        assert found.status.state is goal
+        assert names(found).count(goal) == 1
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_of_cancel_and_completion_one_wins_and_the_other_is_told() -> None:
+    for _ in range(40):
+        found = brought(RestoreState.CREATING)
+        end = functools.partial(caller_ledger().move, found.id, RestoreState.CREATING, RestoreState.COMPLETE)
+        answers = at_once(found.cancel, end)
+        cancelled = found.status.state is RestoreState.CANCELLED
+        assert answers == ({None: 1, False: 1} if cancelled else {RestoreError: 1, True: 1})
+        assert names(found).count("complete") + names(found).count("cancelled") == 1
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_of_resume_and_destroy_one_wins_and_the_other_is_told() -> None:
+    for _ in range(20):
+        found = brought(RestoreState.FAILED)
+        assert at_once(found.resume, found.destroy) == {None: 1, RestoreError: 1}
+        assert found.status.state in {RestoreState.PENDING, RestoreState.DESTROYING}
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "goal", "asked"),
+    [
+        ("resume", RestoreState.FAILED, RestoreState.PENDING, b"resume"),
+        ("cancel", RestoreState.RESTORING, RestoreState.CANCELLED, b"move"),
+        ("destroy", RestoreState.COMPLETE, RestoreState.DESTROYING, b"move"),
+    ],
+)
+def test_an_answer_that_was_lost_is_not_told_as_a_failure(lossy: LossyRedis, verb, state, goal, asked) -> None:
+    found = brought(state)
+    lossy.loses = asked
+    getattr(found, verb)()
+    assert lossy.loses == b""
+    assert found.status.state is goal
+    assert names(found).count(goal) == (2 if verb == "resume" else 1)
+    assert found.status.epoch == (2 if verb == "resume" else 1)

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from restore_worker import tasks
+from restore_worker.entries import RestoreRecord
 from restore_worker.states import ResourceState, RestoreState
 from tests.support.walks import SEEDS, TROUBLES, graphs, walk
 
@@ -63,3 +65,26 @@ def test_a_restore_that_its_user_stops_goes_on_where_it_was(children, seed, trou
         one.check()
     happened = Counter(each for epoch in one.epochs() for each in epoch)
     assert all(happened["done", index] == 1 for index in range(len(children)))
+
+
+def test_a_check_that_outlives_its_epoch_does_not_begin_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = walk([[], [0]], 1, 0.0, set())
+    ledger = one.celery.ledger
+    begun: list[int] = []
+
+    def check(_ledger: object, record: RestoreRecord) -> None:
+        begun.append(record.epoch)
+        if begun == [1]:
+            one.cancel()
+            one.resume()
+            ledger.move("restore-1", RestoreState.PENDING, RestoreState.CHECKING)
+
+    with one.celery.in_place():
+        monkeypatch.setattr(tasks, "check", check)
+        one.submit()
+        one.celery.run(lambda: bool(begun), drain=False)
+        # Nobody has looked for the second epoch yet.
+        assert (begun, one.state) == ([1], RestoreState.CHECKING)
+        assert one.run() is RestoreState.COMPLETE
+    assert begun == [1, 2]
+    one.check()

@@ -216,3 +216,85 @@ def test_a_stack_that_leaves_all_where_it_is_is_not_taken_for_one_that_can_be_de
         assert one.run() is RestoreState.COMPLETE
         assert one.ask(RestoreState.DESTROYING) is RestoreState.DESTROYED
     assert heat.servers == set()
+
+
+def test_one_that_was_let_go_but_could_not_be_deleted_has_a_way_out() -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    heat, ledger = one.celery.heat, one.celery.ledger
+    with one.celery.in_place():
+        one.submit()
+        complete(one)
+        servers = set(heat.servers)
+        heat.failing.add("DELETE")
+        for _ in range(2):
+            assert one.ask(RestoreState.FORGETTING) is RestoreState.COMPLETE
+        # It takes no updates any more, and would leave all where it is: nothing can be deleted through it.
+        assert one.ask(RestoreState.DESTROYING) is RestoreState.COMPLETE
+        assert "nothing was deleted; forget the restore" in ledger.get("restore-1").reason
+        heat.failing.clear()
+        assert one.ask(RestoreState.FORGETTING) is RestoreState.FORGOTTEN
+        assert heat.live == []
+    assert heat.servers == servers
+
+
+def test_one_that_an_earlier_version_left_failed_with_such_a_stack_has_it_too() -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    heat, ledger = one.celery.heat, one.celery.ledger
+    with one.celery.in_place():
+        one.submit()
+        complete(one)
+        servers = set(heat.servers)
+        heat.failing.add("DELETE")
+        assert one.ask(RestoreState.FORGETTING) is RestoreState.COMPLETE
+        ledger.move("restore-1", RestoreState.COMPLETE, RestoreState.DESTROYING)
+        ledger.move(
+            "restore-1", RestoreState.DESTROYING, RestoreState.FAILED, "resume the restore, then destroy it"
+        )
+        one.resume()
+        assert one.run() is RestoreState.FAILED
+        assert "destroy the restore" in ledger.get("restore-1").reason
+        assert one.ask(RestoreState.DESTROYING) is RestoreState.COMPLETE
+        heat.failing.clear()
+        assert one.ask(RestoreState.FORGETTING) is RestoreState.FORGOTTEN
+    assert heat.servers == servers
+
+
+def test_one_that_is_cancelled_while_heat_is_asked_to_create_is_stopped_there_and_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    heat, create = one.celery.heat, one.celery.heat.create
+
+    def cancelled_meanwhile(*asked: object, **more: object) -> object:
+        one.cancel()
+        return create(*asked, **more)  # type: ignore[arg-type]  # as it came
+
+    with one.celery.in_place():
+        monkeypatch.setattr(heat, "create", cancelled_meanwhile)
+        one.submit()
+        assert one.run() is RestoreState.CANCELLED
+        assert [each.seen().status for each in heat.live] == ["CREATE_FAILED"]
+        monkeypatch.setattr(heat, "create", create)
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+    assert heat.asked == Counter(CREATE=1, UPDATE=1)
+    assert len(heat.live) == 1
+
+
+def test_one_that_is_destroyed_while_heat_is_asked_to_create_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = walk([[], [0]], 1, 0.0, set(), "target")
+    heat, create = one.celery.heat, one.celery.heat.create
+
+    def destroyed_meanwhile(*asked: object, **more: object) -> object:
+        one.cancel()
+        one.celery.ledger.move("restore-1", RestoreState.CANCELLED, RestoreState.DESTROYING)
+        return create(*asked, **more)  # type: ignore[arg-type]  # as it came
+
+    with one.celery.in_place():
+        monkeypatch.setattr(heat, "create", destroyed_meanwhile)
+        one.submit()
+        assert one.run() is RestoreState.DESTROYED
+        assert heat.live == []
+    assert (heat.servers, one.celery.volumes) == (set(), {})
