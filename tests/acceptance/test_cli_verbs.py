@@ -70,7 +70,7 @@ def test_what_is_so_already_is_done(cli):
 def test_an_unknown_restore(cli, verb):
     done = cli(verb, "nobody-knows")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "there is no restore 'nobody-knows' (restore-worker list shows all)\n"
+    assert done.stderr == "'nobody-knows' is no id of a restore: `restore-worker list` shows them\n"
 
 
 def test_destroy_lists_what_there_is_and_does_nothing_with_nobody_to_ask(cli, complete):
