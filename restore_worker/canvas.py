@@ -80,9 +80,9 @@ def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Nod
 
 
 def close(app: Celery, restore_id: str, epoch: int) -> None:
-    """Have Celery forget the chord of an epoch whose parts are settled; what returns later changes nothing.
+    """Have Celery forget the chord of an epoch that goes on no more; what returns later changes nothing.
 
-    Celery does so itself unless the body was sent in its stead, or a worker died at that moment.
+    Celery does so itself unless the body was sent in its stead, the restore stopped, or a worker died just then.
     """
     chord = functools.partial(app.backend.get_key_for_group, _group_id(restore_id, epoch))
     with app.backend.client.pipeline() as pipe:

@@ -166,6 +166,13 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """The restore is over, after so many epochs."""
+
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened. id: its place in the stream, to read on from."""
 

@@ -4,7 +4,7 @@
 -- KEYS, as in the key map of ledger.py
 local RECORD, PROGRESS, PARENTS, NODES, WORK, FRAGMENTS, OWNERS, MADE, EVENTS = unpack(KEYS, 1, 9)
 -- KEYS[10] and KEYS[11] are the stack's: stack_ledger.lua writes them; they live as long as the others.
-local STACK, OWN_KEYS, DUE, FOLLOWED = KEYS[10], 11, KEYS[12], KEYS[13]
+local STACK, OWN_KEYS, DUE, FOLLOWED, RESTORES = KEYS[10], 11, KEYS[12], KEYS[13], KEYS[14]
 -- ARGV: verb, restore id, seconds until a look at what was sent, then the verb's own arguments, six at most
 -- but for settle's fragments: those may be more than Lua's stack takes, and are read from ARGV.
 local LAST_ARGUMENT, FIRST_FRAGMENT = 9, 8
@@ -231,8 +231,8 @@ function verbs.note_made(index, token, key, physical_id)
   if redis.call('HSET', MADE, index .. '/' .. key, physical_id) == 1 then
     event('made', index, 'key', key, 'physical_id', physical_id)
     -- A restore that was stopped meanwhile is to be forgotten some day.
-    local rest = redis.call('TTL', RECORD)
-    if rest > 0 then redis.call('EXPIRE', MADE, rest) end
+    local rest = redis.call('PTTL', RECORD)
+    if rest >= 0 then redis.call('PEXPIRE', MADE, rest) end
   end
   return 1
 end
@@ -258,6 +258,11 @@ function verbs.identify(identity)
   if known ~= '' then return known or '' end
   redis.call('HSET', RECORD, 'identity', identity)
   return identity
+end
+
+-- JSON of all that comes back differently
+function verbs.find(findings)
+  if redis.call('EXISTS', RECORD) == 1 then redis.call('HSET', RECORD, 'findings', findings) end
 end
 
 -- index, token, outcome (done | failed), reason, then in ARGV original id and fragment in turn
@@ -318,12 +323,12 @@ function verbs.move(from, to, reason, keep, hot, token)
   else
     redis.call('SREM', FOLLOWED, ID)
   end
+  -- What has ended is looked at, too: then its chords are closed, and after its life its id.
+  look_at_restore()
   if FINAL[to] then
-    end_step()
     for i = 1, OWN_KEYS do redis.call('EXPIRE', KEYS[i], math.floor(tonumber(keep) * 86400)) end
   else
     for i = 1, OWN_KEYS do redis.call('PERSIST', KEYS[i]) end
-    look_at_restore()
   end
   return 1
 end
@@ -365,10 +370,16 @@ function verbs.look(index, oldest)
   local member = ID .. '/' .. index
   local due = redis.call('ZSCORE', DUE, member)
   if not due or tonumber(due) > NOW then return { 'later', {} } end
-  local restore, left = unpack(redis.call('HMGET', RECORD, 'state', 'left'))
+  local restore, left, epoch = unpack(redis.call('HMGET', RECORD, 'state', 'left', 'epoch'))
   if not restore or FINAL[restore] then
     look_no_more(index)
-    return { 'over', {} }
+    if index ~= '' then return { 'over', {} } end
+    if not restore then
+      redis.call('ZREM', RESTORES, ID)
+      return { 'over', {} }
+    end
+    look_at('', NOW + redis.call('PTTL', RECORD) / 1000 + 1)
+    return { 'ended', epoch }
   end
   look_at(index, NOW + PATIENCE)
   if index ~= '' then

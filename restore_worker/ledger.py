@@ -16,7 +16,7 @@ restore:{ID}:events              stream  event, resource (INDEX or ""), and what
 restore:{ID}:stack               hash    id, status, reason, outputs, last event seen, what Heat was asked
 restore:{ID}:built               hash    name in the template -> JSON [type, status, reason, physical id]
 restores                         zset    ID -> created, seconds since 1970
-restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves
+restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves, or is still kept
 restores:followed                set     ids of restores whose stack Heat works on
 restores:reconciled              string  when the reconciler last ran, seconds since 1970
 restores:reconciling             string  there while another one need not run; ends by itself
@@ -43,6 +43,7 @@ from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_tw
 from restore_worker.entries import (
     Attempts,
     Claimed,
+    Ended,
     Held,
     Idle,
     NewRestore,
@@ -257,8 +258,7 @@ class Ledger(LedgerReader):
         """Note more of what comes back differently, each once."""
         known = [tuple(each) for each in json.loads(self.findings(restore_id))]
         merged = dict.fromkeys((*known, *map(tuple, findings)))
-        with translated():
-            self._client.hset(keys_of(restore_id)["record"], "findings", json.dumps(list(merged)))
+        self._run(restore_id, "find", json.dumps(list(merged)))
 
     def move(
         self,
@@ -291,19 +291,22 @@ class Ledger(LedgerReader):
 
     def look(
         self, restore_id: str, index: int | None, oldest: Mapping[str, str] | None = None
-    ) -> Node | RestoreState | None:
+    ) -> Node | RestoreState | Ended | None:
         """Return what is to be sent again: a resource, or the step of a restore in this state; None for nothing.
 
+        A restore that has ended is to be cleared away. One that has expired is forgotten here.
         oldest: when the oldest message of each queue that has any was sent, as `sent` has it; what was sent later
             waits there and is not lost.
         """
-        status, nodes = self._run(restore_id, "look", _place(index), json.dumps(dict(oldest or {})))
+        status, answer = self._run(restore_id, "look", _place(index), json.dumps(dict(oldest or {})))
         if status == "resource":
-            return nodes_of(nodes)[0]
+            return nodes_of(answer)[0]
+        if status == "ended":
+            return Ended(int(answer))
         return RestoreState(status) if status in tuple(RestoreState) else None
 
     def _run(self, restore_id: str, verb: str, *arguments: str | float) -> Any:
-        keys = [*keys_of(restore_id).values(), DUE, FOLLOWED]
+        keys = [*keys_of(restore_id).values(), DUE, FOLLOWED, RESTORES]
         with translated():
             return self._script(keys=keys, args=[verb, restore_id, self._patience, *arguments])
 

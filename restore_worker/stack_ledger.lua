@@ -73,9 +73,9 @@ end
 
 local answer = verbs[VERB](unpack(ARGV, 4))
 -- What is noted of a restore that has ended is to be forgotten with it.
-local rest = redis.call('TTL', RECORD)
-if rest > 0 then
-  redis.call('EXPIRE', STACK, rest)
-  redis.call('EXPIRE', BUILT, rest)
+local rest = redis.call('PTTL', RECORD)
+if rest >= 0 then
+  redis.call('PEXPIRE', STACK, rest)
+  redis.call('PEXPIRE', BUILT, rest)
 end
 return answer

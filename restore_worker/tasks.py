@@ -23,6 +23,7 @@ from restore_worker.entries import (
     QUEUE,
     TRANSFER_QUEUE,
     Claimed,
+    Ended,
     Held,
     Idle,
     Node,
@@ -101,7 +102,8 @@ def _restore_resource(task: Task, restore_id: str, index: int) -> None:
     )
     match claim:
         case Idle():
-            return
+            # No part of its chord, which is over: that part would be kept for days.
+            raise Ignore
         case Held(seconds):
             # The other copy may die yet: this one stays until the resource is settled.
             raise task.retry(countdown=min(seconds + 1, LONGEST_COUNTDOWN))
@@ -221,7 +223,7 @@ def discard(self: Task, restore_id: str) -> None:
 
 @app.task(name=canvas.RECONCILE, ignore_result=True)
 def reconcile() -> None:
-    """Send again what was lost: a message on its way, or a worker with what it held."""
+    """Send again what was lost, a message on its way or a worker with what it held; clear away what has ended."""
     ledger = worker.current_ledger()
     if not ledger.reconciling():
         return
@@ -231,18 +233,23 @@ def reconcile() -> None:
     first = {queue: canvas.oldest(app, queue) for queue in (QUEUE, TRANSFER_QUEUE)}
     oldest = {queue: ledger.sent(*message) for queue, message in first.items() if message}
     for restore_id, index in overdue:
-        found = ledger.look(restore_id, index, oldest)
-        if found is None:
-            continue
-        epoch = ledger.get(restore_id).epoch
-        match found:
-            case Node():
-                canvas.send_resources(app, restore_id, epoch, [found])
-            case RestoreState.PENDING | RestoreState.CHECKING:
-                canvas.send_preflight(app, restore_id, epoch)
-            case RestoreState.RESTORING | RestoreState.ASSEMBLING:
-                canvas.send_body(app, restore_id)
-            case RestoreState.CREATING:
-                canvas.send_create_stack(app, restore_id)
-            case RestoreState.DISCARDING:
-                canvas.send_discard(app, restore_id)
+        match ledger.look(restore_id, index, oldest):
+            case Ended(epochs):
+                for epoch in range(1, epochs + 1):
+                    canvas.close(app, restore_id, epoch)
+            case Node() | RestoreState() as lost:
+                _send_again(restore_id, ledger.get(restore_id).epoch, lost)
+
+
+def _send_again(restore_id: str, epoch: int, lost: Node | RestoreState) -> None:
+    match lost:
+        case Node():
+            canvas.send_resources(app, restore_id, epoch, [lost])
+        case RestoreState.PENDING | RestoreState.CHECKING:
+            canvas.send_preflight(app, restore_id, epoch)
+        case RestoreState.RESTORING | RestoreState.ASSEMBLING:
+            canvas.send_body(app, restore_id)
+        case RestoreState.CREATING:
+            canvas.send_create_stack(app, restore_id)
+        case RestoreState.DISCARDING:
+            canvas.send_discard(app, restore_id)

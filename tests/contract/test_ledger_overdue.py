@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Held, Idle, Taken
-from restore_worker.states import ResourceState, RestoreState
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Ended, Held, Idle, Taken
+from restore_worker.errors import UnknownRestoreError
+from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreState
 from tests.support.restores import (
     DEAD,
     LONG,
@@ -199,6 +200,7 @@ def test_a_step_that_kills_its_worker_each_time_is_given_up(ledger: AnyLedger) -
     ended = ledger.get(restore_id)
     assert ended.state is RestoreState.FAILED
     assert ended.reason == "checking was given up after 2 attempts: the worker that held it vanished each time"
+    assert ledger.look(restore_id, None) == Ended(1)
     assert ledger.overdue() == []
 
 
@@ -273,7 +275,7 @@ def test_what_is_over_is_not_looked_at_any_more(ledger: AnyLedger) -> None:
     go_on(ledger, restore_id)
     ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
     for place in ledger.overdue():
-        assert ledger.look(*place) is None
+        assert ledger.look(*place) == (Ended(2) if place[1] is None else None)
     assert ledger.overdue() == []
     ledger.resume(restore_id)
     assert ledger.overdue() == [(restore_id, None)]
@@ -289,7 +291,34 @@ def test_failures_are_watched_to_the_end(ledger: AnyLedger) -> None:
     assert ledger.overdue() == [(restore_id, None)]
     ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)
     ledger.move(restore_id, RestoreState.ASSEMBLING, RestoreState.FAILED)
+    assert ledger.look(restore_id, None) == Ended(1)
     assert ledger.overdue() == []
+
+
+@pytest.mark.parametrize("state", sorted(FINAL_RESTORE_STATES), ids=str)
+def test_what_has_ended_is_cleared_away_once_and_forgotten_after_its_life(
+    ledgers: Ledgers, state: RestoreState
+) -> None:
+    ledger = ledgers.make(patience=0.1, keep_days=1 / 86400)
+    restore_id = bring(ledger, state)
+    assert ledger.look(restore_id, None) is None
+    ledgers.until(ledger.overdue, "its messages had their time")
+    before = told(ledger, restore_id)
+    assert ledger.look(restore_id, None) == Ended(1)
+    assert (ledger.overdue(), told(ledger, restore_id)) == ([], before)
+    ledgers.until(ledger.overdue, "its life is over")
+    with pytest.raises(UnknownRestoreError):
+        ledger.get(restore_id)
+    assert ledger.look(restore_id, None) is None
+    assert (ledger.overdue(), list(ledger.restores())) == ([], [])
+
+
+def test_what_goes_on_before_it_was_cleared_away_is_not(ledger: AnyLedger) -> None:
+    restore_id = bring(ledger, RestoreState.CANCELLED)
+    ledger.resume(restore_id)
+    assert ledger.look(restore_id, None) is RestoreState.PENDING
+    ledger.move(restore_id, RestoreState.PENDING, RestoreState.CANCELLED)
+    assert ledger.look(restore_id, None) == Ended(2)
 
 
 def test_only_so_many_are_given_at_a_time_and_the_longest_overdue_first(ledgers: Ledgers) -> None:

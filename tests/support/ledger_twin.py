@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
-from restore_worker.entries import Attempts, Claimed, Event, Held, Idle, NewRestore, Node, Settled, Taken
+from restore_worker.entries import Attempts, Claimed, Ended, Event, Held, Idle, NewRestore, Node, Settled, Taken
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.states import (
     FINAL_RESTORE_STATES,
@@ -222,7 +222,8 @@ class LedgerTwin(TwinReader):
 
     def add_findings(self, restore_id: str, findings: Iterable[Sequence[str]]) -> None:
         restore = self._find(restore_id)
-        assert restore is not None
+        if restore is None:
+            return
         known = json.loads(restore.findings)
         for finding in map(list, findings):
             known += [] if finding in known else [finding]
@@ -254,7 +255,6 @@ class LedgerTwin(TwinReader):
         else:
             self.stacks.ids.discard(restore_id)
         if new in FINAL_RESTORE_STATES:
-            del self._due[restore_id, None]
             restore.expires = self._now() + int(self._keep_days * DAY)
         return True
 
@@ -268,7 +268,7 @@ class LedgerTwin(TwinReader):
 
     def look(
         self, restore_id: str, index: int | None, oldest: Mapping[str, str] | None = None
-    ) -> Node | RestoreState | None:
+    ) -> Node | RestoreState | Ended | None:
         place = restore_id, index
         if place not in self._due or self._due[place] > self._now():
             return None
@@ -276,7 +276,10 @@ class LedgerTwin(TwinReader):
         resource = None if index is None or restore is None else restore.resources[index]
         if restore is None or not _moves(restore, resource):
             del self._due[place]
-            return None
+            if restore is None or resource is not None or restore.state not in FINAL_RESTORE_STATES:
+                return None
+            self._due[place] = restore.expires + 1
+            return Ended(restore.epoch)
         self._due[place] = self._now() + self._patience
         if _is_heats(restore) if resource is None else _is_backlog(resource, oldest or {}):
             return None
