@@ -5,7 +5,7 @@ correctness needs cannot be changed. Where Redis is, and how many processes a wo
 restore_worker/settings.py.
 """
 
-# A worker that is told to stop at once gives its tasks so long to end, in seconds.
+# A worker that is told to stop gives its tasks so long to end before it hands them back, in seconds.
 worker_soft_shutdown_timeout = 10.0
 
 # Keys to sign messages with, and whose messages are taken, stand here too: see docs/security.md.

@@ -42,6 +42,8 @@ def _defaults() -> dict[str, Any]:
             **redis.transport_options(),
         },
         "result_backend_transport_options": redis.transport_options(),
+        # A worker that is told to stop hands back what has not ended after so many seconds.
+        "worker_soft_shutdown_timeout": 10.0,
         # The results that count are in the ledger.
         "result_expires": 3600,
         # Its periods are seconds: nothing to remember over a restart.

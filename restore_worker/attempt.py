@@ -93,9 +93,14 @@ def _fragments(claim: Claimed, restore_id: str, token: str) -> dict[str, Fragmen
     resource = Resource(ResourceKey(node.type, node.id), node.name)
     bank = worker.bank_of(claim.bank)
     context = RestoreContext(restore_id, claim.checkpoint, resource, bank, plugin.data(work), builder)
-    template = HeatTemplate(functools.partial(worker.current_ledger().fragment, restore_id))
+    template = HeatTemplate(functools.partial(_fragment, restore_id))
     if context.rendering:
         context.verify_data()
     with translated(claim.cloud):
         plugin.restore(resource, work, template, context)
     return template.fragments
+
+
+def _fragment(restore_id: str, original_id: str) -> Fragment | None:
+    with worker.attempts().undisturbed():
+        return worker.current_ledger().fragment(restore_id, original_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,23 @@ class Builder:
 
     def made(self, key: str) -> str | None:
         """Return the physical id that was noted under ``key``, None if there is none."""
-        return worker.current_ledger().made(self.restore_id, self.index, key)
+        with self.undisturbed():
+            return worker.current_ledger().made(self.restore_id, self.index, key)
 
     def note_made(self, key: str, physical_id: str) -> None:
         """Note what was made; StaleLeaseError if the resource is not ours."""
-        worker.current_ledger().note_made(self.restore_id, self.index, self.token, key, physical_id)
+        with self.undisturbed():
+            worker.current_ledger().note_made(self.restore_id, self.index, self.token, key, physical_id)
 
     def note_gone(self, key: str) -> None:
         """Note that it is deleted; StaleLeaseError if the resource is not ours."""
-        worker.current_ledger().note_gone(self.restore_id, self.index, self.token, key)
+        with self.undisturbed():
+            worker.current_ledger().note_gone(self.restore_id, self.index, self.token, key)
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Let the block come to its end before this worker does; raises Stopped where the worker is to end."""
+        return worker.attempts().undisturbed()
+
+    def go_on(self) -> None:
+        """Return unless this worker is to end; then raise Stopped."""
+        worker.attempts().go_on()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +38,12 @@ class Building(Protocol):
 
     def note_gone(self, key: str) -> None:
         """Note that what was made is deleted; StaleLeaseError as above."""
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Let the block come to its end if the worker is to end meanwhile."""
+
+    def go_on(self) -> None:
+        """Return unless the worker is to end, which is no Exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +90,13 @@ class RestoreContext:
         if self.building is None:
             return None
         physical_id = self.building.made(key) or find()
-        if physical_id is None:
-            # Only who still holds the resource may create: a copy of the task that lost it stops here.
-            self.building.note_made(key, "")
-            physical_id = create()
-        self.building.note_made(key, physical_id)
+        # Another worker that goes on from here at once shall see all or nothing of it.
+        with self.building.undisturbed():
+            if physical_id is None:
+                # Only who still holds the resource may create: a copy of the task that lost it stops here.
+                self.building.note_made(key, "")
+                physical_id = create()
+            self.building.note_made(key, physical_id)
         return physical_id
 
     def gone(self, key: str) -> None:
@@ -97,9 +106,10 @@ class RestoreContext:
 
 
 def _while_ours(pieces: Iterator[bytes], building: Building) -> Iterator[bytes]:
-    """Yield the pieces until another worker has the resource."""
+    """Yield the pieces until another worker has the resource, or this one ends."""
     asked = time.monotonic()
     for piece in pieces:
+        building.go_on()
         if time.monotonic() - asked > _ASK_AGAIN_SECONDS:
             building.note_made("", "")
             asked = time.monotonic()

@@ -16,6 +16,7 @@ from restore_worker.attempt import LONGEST_COUNTDOWN, delay
 from restore_worker.entries import Held, Idle, RestoreRecord, Taken
 from restore_worker.errors import RestoreError, Retriable
 from restore_worker.states import RestoreState
+from restore_worker.stopping import WORKER_STOPPED, Stopped
 from restore_worker.template import Hot
 
 
@@ -68,8 +69,12 @@ def step_of(task: Task, restore_id: str, state: RestoreState) -> Iterator[Step]:
             # The other copy may die yet.
             raise task.retry(countdown=min(seconds + 1, LONGEST_COUNTDOWN))
         case Taken(attempts):
-            with worker.leases().holding(restore_id, None, token):
-                yield Step(task, restore_id, state, token, attempts)
+            try:
+                with worker.leases().holding(restore_id, None, token):
+                    yield Step(task, restore_id, state, token, attempts)
+            except Stopped:
+                worker.current_ledger().wait(restore_id, None, token, 0.0, WORKER_STOPPED, counts=False)
+                raise task.retry(countdown=0) from None
         case Idle():
             raise Ignore
 

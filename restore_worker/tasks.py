@@ -33,11 +33,15 @@ from restore_worker.entries import (
 from restore_worker.errors import CloudUnavailableError, LedgerError, StaleLeaseError
 from restore_worker.poller import poll
 from restore_worker.preflight import check
+from restore_worker.shutdown import Shutdown
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.step import Step, in_time, step_of, told
+from restore_worker.stopping import WORKER_STOPPED, Stopped
 from restore_worker.template import assemble
 
 logger = logging.getLogger(__name__)
+
+app.steps["worker"].add(Shutdown)
 
 # What runs every few seconds tells in the ledger what it does: Celery need not tell that it ran.
 for _talker in ("celery.worker.strategy", "celery.app.trace"):
@@ -62,7 +66,8 @@ def preflight(self: Task, restore_id: str) -> None:
     if record.state in {RestoreState.PENDING, RestoreState.CHECKING}:
         with step_of(self, restore_id, RestoreState.CHECKING) as step:
             try:
-                check(ledger, record)
+                with worker.attempts().running():
+                    check(ledger, record)
             except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
                 again = step.attempts < worker.current_settings().max_attempts
                 step.failed(error, "preflight", again=again, counts=True)
@@ -122,12 +127,20 @@ def _settle(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:
     # If somebody else has it by now: come back soon to see it settled.
     seconds = 1.0
     try:
-        match attempt(claim, restore_id, token):
+        with worker.attempts().running():
+            outcome = attempt(claim, restore_id, token)
+            if not (isinstance(outcome, End) and outcome.state is ResourceState.DONE):
+                # What broke because this worker ends says nothing of the resource.
+                worker.attempts().go_on()
+        match outcome:
             case End(state, reason, fragments):
                 return ledger.settle(restore_id, index, token, state, reason, fragments)
             case Pause(pause, reason, counts):
                 if ledger.wait(restore_id, index, token, pause, reason, counts=counts):
                     seconds = pause
+    except Stopped:
+        ledger.wait(restore_id, index, token, 0.0, WORKER_STOPPED, counts=False)
+        seconds = 0.0
     except StaleLeaseError:
         stopped = ledger.wait(restore_id, index, token, 0.0, "the restore was stopped", counts=False)
         why = "is not wanted any more" if stopped else "was taken over by another worker"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -273,6 +273,12 @@ class _NothingMade:
 
     def note_gone(self, key: str) -> None:
         """Take it: what was never made is gone."""
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def go_on(self) -> None:
+        """Go on: there is no worker that may end."""
 
 
 @dataclass

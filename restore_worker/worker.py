@@ -1,4 +1,4 @@
-"""What a worker process has one of, whatever the task: settings, ledger, leases, open banks."""
+"""What a worker process has one of, whatever the task: settings, ledger, leases, attempts, open banks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from restore_worker import ledger, settings
 from restore_worker.bank import Bank, open_bank
 from restore_worker.lease import LeaseKeeper
+from restore_worker.stopping import Attempts
 
 
 @functools.cache
@@ -26,6 +27,12 @@ def current_ledger() -> ledger.Ledger:
 def leases() -> LeaseKeeper:
     """Return the keeper of the leases of this process's tasks."""
     return LeaseKeeper(current_ledger(), current_settings().lease_seconds)
+
+
+@functools.cache
+def attempts() -> Attempts:
+    """Return the attempts at resources that this process makes."""
+    return Attempts()
 
 
 def bank_of(url: str) -> Bank:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Self
 
-# How long a program may take to stop, in seconds; then it is killed, with all that it started.
-_PATIENCE = 15.0
+# How long a program may take to stop, in seconds (workers take 15); then it is killed, with all that it started.
+_PATIENCE = 20.0
 _PR_SET_PDEATHSIG = 1
 
 

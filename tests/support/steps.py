@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,20 @@ Told = Mapping[int, Mapping[str, Any]]
 def checkpoint(children: Sequence[Sequence[int]], told: Told | None = None) -> BankCheckpoint:
     """Return a checkpoint of steps ``s0``, ``s1``, ...; ``children`` says by index what each depends on.
 
-    told: also the type, where it is another.
+    told: also the type, where it is another. Those of which ``chunks`` are told have these in the bank, a few bytes each.
     """
-    of_step = [dict((told or {}).get(index, {})) for index in range(len(children))]
-    nodes = tuple(
-        Node(metadata.pop("type", TYPE), f"s{index}", f"step {index}", None, metadata)
-        for index, metadata in enumerate(of_step)
-    )
+    nodes = tuple(_node(index, dict((told or {}).get(index, {}))) for index in range(len(children)))
     edges = {
         nodes[parent].key: tuple(nodes[index].key for index in found) for parent, found in enumerate(children)
     }
     return BankCheckpoint(nodes=nodes, edges=edges)
+
+
+def _node(index: int, metadata: dict[str, Any]) -> Node:
+    type_, chunks = metadata.pop("type", TYPE), (b"bytes",) * metadata.get("chunks", 0)
+    if chunks:
+        metadata["checksum"] = md5(b"".join(chunks), usedforsecurity=False).hexdigest()
+    return Node(type_, f"s{index}", f"step {index}", None, metadata, chunks=chunks)
 
 
 @contextmanager

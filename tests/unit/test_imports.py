@@ -28,14 +28,14 @@ ROWS = (
     ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger"),
     ("session", "cloud_errors", "cloud", "stack"),
     ("canvas", "app"),
-    ("lease", "worker", "building"),
+    ("stopping", "lease", "worker", "building"),
     ("attempt", "belongings", "creation", "discarding", "poller", "preflight"),
-    ("consumer", "step", "tasks"),
+    ("consumer", "shutdown", "step", "tasks"),
     ("attendance", "export", "submitted", "restore", "testing", "cli"),
 )
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
-    ("celery", "kombu"): {"app", "canvas", "consumer", "step", "tasks"},
+    ("celery", "kombu"): {"app", "canvas", "consumer", "shutdown", "step", "tasks"},
     ("redis",): {"redis_client", "ledger", "ledger_reader", "recording", "stack_ledger"},
     ("openstack", "keystoneauth1", "heatclient", "requests"): {
         "session",

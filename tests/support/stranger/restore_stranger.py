@@ -12,18 +12,19 @@ import ctypes
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from restore_worker.errors import BankUnavailableError, RestoreError
-from restore_worker.plugin import Definition, NoParameters, Produces, RestorePlugin, StillBuilding
+from restore_worker.plugin import BankData, Definition, NoParameters, Produces, RestorePlugin, StillBuilding
 from restore_worker.template import HeatResource
 
 
 class Step(Definition):
     """What the metadata in the bank says of a step."""
 
-    # How long it works.
+    # How long it works, unless the obstacle goes away.
     seconds: float = 0.0
     # What happens then; "flaky", "slow" and "kill" happen in the first call only, "deadly" is "kill" in each.
     # "frozen" works in C and lets no other thread run meanwhile, in the first call; "fatal" kills who only looks at it.
@@ -41,12 +42,18 @@ class Step(Definition):
             "held",
             "frozen",
             "fatal",
+            "deaf",
+            "streams",
         )
     ] = "done"
-    # As soon as this file is gone, it ends well after all; "held" waits for that.
+    # As soon as this file is gone, it ends well after all; "held" waits for that, "deaf" whatever happens to it, and
+    # "streams" reads its data slowly until then.
     obstacle: str = "/"
     # Seconds that who is "flaky" or "unwell" asks for before it is tried again.
     after: float = 0.0
+    # Of its data in the bank.
+    chunks: int = 0
+    checksum: str = ""
 
 
 class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
@@ -65,18 +72,21 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
     def data(self, work):
         if work.ends == "fatal" and Path(work.obstacle).exists():
             os.kill(os.getpid(), signal.SIGKILL)
+        return BankData(work.chunks, work.checksum) if work.chunks else None
 
     def restore(self, resource, work, template, context):
         first = _log(context.restore_id, resource.id)
-        if work.ends == "frozen":
-            if first:
-                # Of the C library, called without letting go of the interpreter.
-                ctypes.PyDLL(None).sleep(int(work.seconds))
-        else:
-            time.sleep(work.seconds)
-        obstacle = Path(work.obstacle)
-        while work.ends == "held" and obstacle.exists():
+        if work.ends == "frozen" and first:
+            # Of the C library, called without letting go of the interpreter.
+            ctypes.PyDLL(None).sleep(int(work.seconds))
+        obstacle, end = Path(work.obstacle), time.monotonic() + work.seconds
+        while work.ends != "frozen" and time.monotonic() < end and obstacle.exists():
             time.sleep(0.02)
+        for _ in context.read_data() if work.ends == "streams" else ():
+            time.sleep(0.02 if obstacle.exists() else 0)
+        while work.ends in ("held", "deaf") and obstacle.exists():
+            with suppress(BaseException if work.ends == "deaf" else ()):
+                time.sleep(0.02)
         if obstacle.exists():
             _stumble(work, first)
         original_id = "the-same" if work.ends == "clash" else resource.id
