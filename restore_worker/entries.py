@@ -42,6 +42,7 @@ class NewRestore:
     work: by index, JSON.
     findings: JSON.
     key: what its caller knows the request by, "" if that is nothing.
+    allow_projects: of which projects the checkpoint may be, other than the target's; None if that is no matter.
     """
 
     id: str
@@ -58,13 +59,14 @@ class NewRestore:
     work: Sequence[str]
     findings: str
     key: str = ""
+    allow_projects: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRecord:
     """A restore as it stands.
 
-    digest, cloud, identity, wants_stack, key: as of `NewRestore`.
+    digest, cloud, identity, wants_stack, key, allow_projects: as of `NewRestore`.
     updated: when it came into its state.
     size: resources in all; left: not settled yet; failed: failed or skipped.
     discarded: whether something that it made may be deleted already.
@@ -92,6 +94,7 @@ class RestoreRecord:
     discarded: bool
     fingerprint: str
     key: str
+    allow_projects: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

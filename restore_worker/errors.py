@@ -96,6 +96,10 @@ class UnknownRestoreError(RestoreError):
     """There is no such restore."""
 
 
+class NotOwnedError(RestoreError):
+    """The checkpoint is of another project than the one that it is to be restored to."""
+
+
 class DuplicateRestoreError(RestoreError):
     """The same was submitted before."""
 

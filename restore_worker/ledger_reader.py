@@ -74,6 +74,7 @@ class LedgerReader:
             discarded=bool(fields["discarded"]),
             fingerprint=fields["fingerprint"],
             key=fields["key"],
+            allow_projects=tuple(json.loads(allowed)) if (allowed := fields["allow_projects"]) else None,
         )
 
     def restores(self) -> Iterator[RestoreRecord]:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from restore_worker import cloud, worker
 from restore_worker.bank import Bank, check_chunks, data_size
 from restore_worker.building import same_cloud
+from restore_worker.checkpoint import parse_checkpoint
 from restore_worker.entries import RestoreRecord
 from restore_worker.errors import BankError, PluginError, RefusedError, RestoreError, Retriable
 from restore_worker.ledger import Ledger
+from restore_worker.ownership import check_owner
 from restore_worker.plan import Finding, Problem
 from restore_worker.plugin import BankData
 from restore_worker.registry import installed
@@ -72,19 +74,26 @@ class _Checks:
         """Look whether this worker sees the checkpoint that the submitter saw."""
         with self._collecting():
             key = f"checkpoints/{self.record.checkpoint}/index.json"
-            if hashlib.sha256(self.source.read(key).data).hexdigest() != self.record.digest:
+            if hashlib.sha256(self._index()).hexdigest() != self.record.digest:
                 raise BankError(
                     f"the bank {self.record.bank}, as this worker ({worker.name()}) sees it, has another {key} "
                     "than the submitter saw: give both the same bank"
                 )
 
     def check_target(self) -> None:
-        """Look whether this worker's cloud is the submitter's, and its credentials are good for a stack."""
+        """Look whether this worker's cloud is the submitter's, may have the checkpoint, and takes a stack."""
         name = self.record.cloud
         with self._collecting(), cloud.translated(name):
             identity = self.record.identity or self.ledger.identify(self.record.id, str(cloud.identity(name)))
             same_cloud(name, identity)
+            # One of an earlier version does not say what was allowed.
+            if (allowed := self.record.allow_projects) is not None:
+                checkpoint = parse_checkpoint(self.record.checkpoint, self._index())
+                check_owner(checkpoint, name, cloud.identity(name).project_id, allowed)
             cloud.check_credentials(name)
+
+    def _index(self) -> bytes:
+        return self.source.read(f"checkpoints/{self.record.checkpoint}/index.json").data
 
     def check_resources(self) -> None:
         """Have every plugin look for what its resource needs on the target, and in the bank."""

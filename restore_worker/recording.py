@@ -61,6 +61,7 @@ def _record(new: NewRestore, now: float) -> dict[str, str | int | float]:
         "findings": new.findings,
         "fingerprint": fingerprint(new.nodes),
         "key": new.key,
+        "allow_projects": "" if new.allow_projects is None else json.dumps(list(new.allow_projects)),
     }
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -14,8 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from restore_worker import cloud as clouds
-from restore_worker import settings
+from restore_worker import ownership, settings
 from restore_worker.bank import Bank, open_bank
+from restore_worker.checkpoint import Checkpoint
 from restore_worker.entries import (
     QUEUE,
     TRANSFER_QUEUE,
@@ -74,6 +76,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     create_stack: bool = True,
     parameters: RestoreParameters | None = None,
     resources: Iterable[str] | None = None,
+    source_cloud: str | None = None,
+    allow_projects: Iterable[str] = (),
     force: bool = False,
     idempotency_key: str | None = None,
 ) -> Restore:
@@ -85,25 +89,29 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     cloud: name of the target in clouds.yaml, by default the environment's ``OS_CLOUD`` if there is to be a stack.
     export: where `Restore.wait` shall write the template.
     create_stack: False to leave the stack to the user: with a cloud, what Heat cannot build is built.
+    source_cloud: name in clouds.yaml of one that logs in to the checkpoint's project, if the target is another.
+    allow_projects: ids of projects whose checkpoints may be restored to the target nevertheless.
     force: also if another restore brought the same resources of the checkpoint to that cloud, or is about to.
     idempotency_key: a name for the request, 1 to 128 letters, digits and ``_.:/@+=-``: given again, the restore
         that was made the first time is returned, as long as it is remembered.
-    Raises RefusedError with all problems, DuplicateRestoreError if it is done already, or another RestoreError;
-    nothing has been written then.
+    Raises RefusedError with all problems, NotOwnedError if the checkpoint is of another project than the target,
+    DuplicateRestoreError if it is done already, or another RestoreError; nothing has been written then.
     """
     if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
         raise RestoreError(
             f"the idempotency key {idempotency_key[:150]!r} is not made of 1 to 128 letters, digits and _.:/@+=-"
         )
     target = cloud or (settings.load().cloud if create_stack else None) or ""
-    if target:
-        clouds.check_cloud(target)
+    for name in filter(None, (target, source_cloud)):
+        clouds.check_cloud(name)
     made = make_plan(named_bank(bank), checkpoint_id, resources=resources, parameters=parameters)
     if made.problems:
         problems = tuple(str(each) for each in made.problems)
         headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
         raise RefusedError("\n  ".join((headline, *problems)), problems)
     new = _new_restore(made, target, wants_stack=bool(target) and create_stack, key=idempotency_key or "")
+    if target:
+        new = _on_cloud(new, made.checkpoint, source_cloud, allow_projects)
     check_sender()
     recorded = caller_ledger().record(new, force=force)
     if recorded == new.id:
@@ -135,14 +143,20 @@ def named_bank(bank: str | Path | None = None) -> Bank:
     return open_bank(str(url))
 
 
-def _identity(cloud: str) -> str:
-    """Return which cloud it is, as the workers must find it; "" if it cannot be asked now."""
+def _on_cloud(
+    new: NewRestore, checkpoint: Checkpoint, source_cloud: str | None, allow_projects: Iterable[str]
+) -> NewRestore:
+    """Return the restore with the target's identity, once the checkpoint may be restored there."""
+    proof = [ownership.proven(checkpoint, source_cloud)] if source_cloud else []
+    allowed = [*([allow_projects] if isinstance(allow_projects, str) else allow_projects), *proof]
     try:
-        return str(clouds.identity(cloud))
+        found = clouds.identity(new.cloud)
     except CloudUnavailableError as error:
-        # The first worker that can ask it says.
+        # The first worker that can ask it says which it is, and compares projects.
         logger.warning("%s", error)
-        return ""
+        return dataclasses.replace(new, allow_projects=allowed)
+    ownership.check_owner(checkpoint, new.cloud, found.project_id, allowed)
+    return dataclasses.replace(new, identity=str(found), allow_projects=allowed)
 
 
 def _new_restore(made: Plan, cloud: str, *, wants_stack: bool, key: str) -> NewRestore:
@@ -153,7 +167,7 @@ def _new_restore(made: Plan, cloud: str, *, wants_stack: bool, key: str) -> NewR
         bank=made.bank.url,
         digest=made.digest,
         cloud=cloud,
-        identity=_identity(cloud) if cloud else "",
+        identity="",
         wants_stack=wants_stack,
         description=made.description,
         nodes=[

@@ -45,6 +45,20 @@ class Submit(CommandWithExample):
             help="with --wait: write the template there (later: restore-worker template ID --output FILE)",
         )
         parser.add_argument(
+            "--source-cloud",
+            metavar="NAME",
+            help="a cloud in clouds.yaml that logs in to the checkpoint's project: the proof that you may have "
+            "what is in it, if the target is another project",
+        )
+        parser.add_argument(
+            "--allow-project",
+            action="append",
+            dest="allow_projects",
+            metavar="ID",
+            default=[],
+            help="restore checkpoints of this project although the target is another (repeatable)",
+        )
+        parser.add_argument(
             "--force",
             action="store_true",
             help="also if another restore brought the same resources of the checkpoint to that cloud, or is about "
@@ -70,6 +84,8 @@ class Submit(CommandWithExample):
             create_stack=not parsed_args.no_stack,
             parameters=parsed_args.parameters,
             resources=parsed_args.resources,
+            source_cloud=parsed_args.source_cloud,
+            allow_projects=parsed_args.allow_projects,
             force=parsed_args.force,
             idempotency_key=parsed_args.idempotency_key,
         )

@@ -248,7 +248,7 @@ def test_without_redis_it_says_what_to_start(submit, cli):
 def test_an_unknown_restore(cli, redis_url, command):
     done = cli(command, "nobody-knows")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "there is no restore 'nobody-knows' (restore-worker list shows all)\n"
+    assert done.stderr == "'nobody-knows' is no id of a restore: `restore-worker list` shows them\n"
 
 
 def test_a_restore_that_nobody_has_taken_up_has_no_template_yet(cli, submitted, redis_url):

@@ -40,10 +40,15 @@ class Restoring:
     restores: list[restore.Restore] = field(default_factory=list)
 
     def small(self, **choices: Any) -> Small:
-        """Return `tests.cloud.small.small` with a name of its own, on the flavor m1.tiny unless it is chosen."""
+        """Return `tests.cloud.small.small` with a name of its own, as if it had been saved in the project.
+
+        It is on the flavor m1.tiny unless another one is chosen.
+        """
         flavor = choices.pop("flavor", None) or self.connection.compute.find_flavor("m1.tiny").id
         public = choices.pop("public", None) or self.connection.network.find_network("public").id
-        return small(f"t{self.folder.name[-4:]}-{next(_names)}", flavor=flavor, public=public, **choices)
+        name = f"t{self.folder.name[-4:]}-{next(_names)}"
+        project = str(self.connection.current_project_id)
+        return small(name, project=project, flavor=flavor, public=public, **choices)
 
     def submit(self, application: Small, **choices: Any) -> restore.Restore:
         """Write the application into a bank, and have it restored."""

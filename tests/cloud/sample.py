@@ -54,6 +54,12 @@ def stock(cloud: Connection, disks: Path, sample: Path, checkpoint: str, bank: P
     return bank
 
 
+def project_of(bank: Path, checkpoint: str) -> str:
+    """Return the id of the project that a checkpoint is of."""
+    index = json.loads((bank / "karbor" / "checkpoints" / checkpoint / "index.json").read_text())
+    return str(index["project_id"])
+
+
 @dataclass
 class _StandIns:
     """What takes the place of what a sample names."""

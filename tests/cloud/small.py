@@ -13,7 +13,6 @@ from typing import Any
 from tests.support import nodes
 from tests.support.banks import BankCheckpoint, Node
 
-PROJECT = "0123456789abcdef0123456789abcdef"
 # Everything is new, so that tests do not get in each other's way.
 PARAMETERS = {"OS::Neutron::Network": {"networks": "new"}}
 
@@ -29,9 +28,10 @@ class Small:
     server: str
 
 
-def small(
+def small(  # noqa: PLR0913 - what a test may choose
     name: str,
     *,
+    project: str,
     flavor: str,
     public: str,
     servers: int = 1,
@@ -42,6 +42,7 @@ def small(
 ) -> Small:
     """Return the application; names begin with ``name``.
 
+    project: id of the project that it is a checkpoint of.
     flavor: its id on the target.
     public: id of the external network.
     servers: how many; only the first has the volume.
@@ -74,7 +75,7 @@ def small(
         else nodes.volume_image(volume, f"{name}-data", os.urandom(volume_bytes))
     )
     topology = nodes.network(
-        PROJECT,
+        project,
         networks=[nodes.net(network, f"{name}-net", [subnet])],
         subnets=[nodes.subnet(subnet, network, "10.9.0.0/24", "10.9.0.1")],
         ports=ports,
@@ -93,5 +94,5 @@ def small(
     parts: tuple[Node, ...] = (image_node, volume_node, topology, *server_nodes)
     edges = {each.key: (image_node.key,) for each in server_nodes}
     edges[server_nodes[0].key] = (image_node.key, volume_node.key)
-    checkpoint = BankCheckpoint(nodes=parts, edges=edges, id=str(uuid.uuid4()), plan_name=name)
+    checkpoint = BankCheckpoint(nodes=parts, edges=edges, id=str(uuid.uuid4()), project_id=project, plan_name=name)
     return Small(checkpoint, image, volume, network, server_ids[0])

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from restore_worker import restore
-from restore_worker.errors import RestoreError
+from restore_worker.errors import DuplicateRestoreError, RestoreError
 from restore_worker.states import RestoreState
 from tests.cloud import removal
 from tests.cloud.restoring import SECONDS, Restoring, hear, reach, see
-from tests.cloud.small import Small
+from tests.cloud.small import PARAMETERS, Small
 from tests.support.processes import wait_until
 
 
@@ -95,6 +95,46 @@ def test_without_a_stack_what_heat_cannot_build_is_there_for_the_template(workin
     submitted.destroy()
     reach(submitted, RestoreState.DESTROYED)
     assert nothing_is_left(restoring, submitted)
+
+
+def test_what_is_of_another_project_takes_a_login_there(restoring, target, cli):
+    """Nobody works: nothing is built."""
+    application = restoring.small()
+    project, other = restoring.connection.current_project_id, target.current_project_id
+    _, *rest = request(restoring, application)
+    arguments = [
+        "submit",
+        application.checkpoint.id,
+        *(each for each in rest if each != "--cloud=demo"),
+        "--cloud=target",
+    ]
+    refused = cli(*arguments, seconds=SECONDS)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"is of project {project}, but cloud target is project {other}: " in refused.stderr
+    assert restore.list_restores() == []
+    proven = cli(*arguments, "--source-cloud=demo", seconds=SECONDS)
+    assert proven.returncode == 0, proven.stderr
+    submitted = restore.get(proven.stdout.strip())
+    assert submitted.status.allow_projects == (project,)
+    submitted.cancel()
+
+
+def test_the_same_is_not_restored_twice_by_accident(working, restoring, cli):
+    application = restoring.small()
+    bank = restoring.bank(application)
+    choices = {"bank": bank, "parameters": PARAMETERS}
+    first = restoring.restore(application.checkpoint.id, **choices)
+    reach(first, RestoreState.COMPLETE)
+    with pytest.raises(DuplicateRestoreError, match=f"{first.id}, which is complete"):
+        restoring.restore(application.checkpoint.id, **choices)
+    first.destroy()
+    reach(first, RestoreState.DESTROYED)
+    again = restoring.restore(application.checkpoint.id, **choices)
+    again.cancel()
+    again.cancel()
+    again.destroy()
+    reach(again, RestoreState.DESTROYED)
+    assert nothing_is_left(restoring, again)
 
 
 # Cancel, in every state. Assembling takes some milliseconds, too few to hit: what cancel does then is shown with the

@@ -46,6 +46,7 @@ class StubIdentity:
 
     answers: by method and path, one for each request; the last one stays. Without any it is 200 and {}.
     grants: more fields of a token, such as ``application_credential``.
+    project: id of the one that it logs in to.
     """
 
     url: str = ""
@@ -53,6 +54,7 @@ class StubIdentity:
     requests: list[Request] = field(default_factory=list)
     grants: dict[str, Any] = field(default_factory=dict)
     scoped: bool = True
+    project: str = PROJECT
     tokens: int = 0
 
     def asked(self, *methods: str) -> list[str]:
@@ -88,7 +90,7 @@ class StubIdentity:
             **self.grants,
         }
         if self.scoped:
-            token |= {"project": {"id": PROJECT, "name": "project", "domain": domain}, "catalog": catalog}
+            token |= {"project": {"id": self.project, "name": "project", "domain": domain}, "catalog": catalog}
         return {"token": token}
 
 

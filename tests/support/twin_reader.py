@@ -137,6 +137,7 @@ class TwinReader:
             discarded=restore.discarded,
             fingerprint=fingerprint(new.nodes),
             key=new.key,
+            allow_projects=None if new.allow_projects is None else tuple(new.allow_projects),
         )
 
     def restores(self) -> Iterator[RestoreRecord]:

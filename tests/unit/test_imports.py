@@ -26,7 +26,7 @@ ROWS = (
     ("plugin", "registry", "context"),
     ("definitions", "parameters", "plan", "render"),
     ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger"),
-    ("session", "cloud_errors", "cloud", "stack"),
+    ("session", "cloud_errors", "cloud", "ownership", "stack"),
     ("canvas", "app"),
     ("stopping", "lease", "worker", "building"),
     ("attempt", "belongings", "creation", "discarding", "poller", "preflight"),
