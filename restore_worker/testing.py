@@ -52,6 +52,8 @@ _JSON = {
     "a mapping": {"get_file": "/etc/passwd"},
 }
 _UNKNOWN = "no_such_parameter"
+# What a bank may hold beside what a plugin knows of.
+_MARK = "what-nobody-asked-for"
 
 
 class PluginContract:
@@ -101,6 +103,19 @@ class PluginContract:
         """It travels as JSON, and nothing is lost."""
         work = self._own(self._plan()).work
         _require_same("Work as JSON", work, self.plugin.Work.model_validate_json(work.model_dump_json()))
+
+    def test_fields_of_the_metadata_that_nobody_asked_for_go_nowhere(self) -> None:
+        """A bank may hold passwords there: neither problems, findings, work nor template may have them."""
+        if self.plugin.Definition is None:
+            return
+        plan = self._plan()
+        key = f"checkpoints/{plan.checkpoint.id}/resource-data/{self.resource}/metadata"
+        for where, planted in _planted(parse_json(plan.bank.read(key).data, key)):
+            bank = cast("Bank", _DamagedBank(plan.bank, key, json.dumps(planted).encode()))
+            tried = self._try_plan(bank)
+            put = {} if tried.problems else self._put(tried)
+            told = f"{tried.problems} {tried.findings} {[each.work for each in tried.resources]} {put}"
+            _require(_MARK not in told, f"metadata{where}: what is in an unknown field is told or kept")
 
     def test_restore_puts_the_same_however_often_it_runs(self) -> None:
         """A task may be delivered more than once."""
@@ -241,6 +256,18 @@ def _damages(value: Any) -> Iterator[tuple[str, Any]]:
             copy = value.copy()
             copy[key] = damaged
             yield f".{key}{what}", copy
+
+
+def _planted(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the JSON value with a secret in one of its objects, and where that is."""
+    if isinstance(value, dict):
+        yield "", {**value, "no_such_field": {"password": _MARK}}
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        for where, planted in _planted(inner):
+            copy = value.copy()
+            copy[key] = planted
+            yield f".{key}{where}", copy
 
 
 class _DamagedBank:

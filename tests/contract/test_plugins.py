@@ -108,6 +108,31 @@ class TestStranger(OfBank):
             yield
 
 
+# Properties for the template, which the plugin makes by name of single fields.
+MADE = {"NetworkPlugin.Part.properties"}
+
+
+@pytest.mark.parametrize("plugin", [ImagePlugin, NetworkPlugin, ProjectPlugin, ServerPlugin, VolumePlugin])
+def test_work_is_made_of_declared_fields(plugin):
+    """It is kept in Redis: what takes anything would carry there what a bank holds of secrets."""
+    assert set(loose(plugin.Work.model_json_schema(), plugin.__name__)) <= MADE
+    assert list(loose(bad_plugins.KeepsAllThereIs.Work.model_json_schema(), "Bad")) == ["Bad.rest"]
+
+
+def loose(schema, where):
+    """Yield the places in a JSON schema where anything may stand."""
+    kinds = {"$ref", "anyOf", "allOf", "oneOf", "const", "enum", "type"}
+    if not kinds & schema.keys() or schema.get("additionalProperties") is True:
+        yield where
+    for group in ("properties", "$defs"):
+        for name, inner in schema.get(group, {}).items():
+            yield from loose(inner, f"{where}.{name}")
+    alone = (schema[name] for name in ("items", "additionalProperties") if isinstance(schema.get(name), dict))
+    some = (inner for name in ("anyOf", "allOf", "oneOf", "prefixItems") for inner in schema.get(name, ()))
+    for inner in (*alone, *some):
+        yield from loose(inner, where)
+
+
 # Plugins that break it
 
 TESTS = frozenset(name.removeprefix("test_") for name in dir(PluginContract) if name.startswith("test_"))
@@ -119,6 +144,7 @@ SAME = "restore_puts_the_same_however_often_it_runs"
 PRODUCES = "produces_is_what_is_put"
 UNKNOWN = "an_unknown_parameter_is_refused_with_the_known_ones"
 DAMAGED = "damaged_metadata_is_told_or_restored"
+NOWHERE = "fields_of_the_metadata_that_nobody_asked_for_go_nowhere"
 DISCARD = "discard_with_nothing_made_does_nothing"
 CHECK = "check_changes_nothing"
 
@@ -170,6 +196,7 @@ def test_a_good_plugin_passes(monkeypatch, bank, plugin):
             DAMAGED,
             "metadata.text is null: Test::Note 'a note' (note-1), metadata: ",
         ),
+        (bad_plugins.KeepsAllThereIs, NOWHERE, "metadata: what is in an unknown field is told or kept"),
         (bad_plugins.BreaksInPrepare, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),
         (bad_plugins.BreaksInImplied, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),
         (bad_plugins.BreaksInRestore, DAMAGED, "metadata.text is missing: Test::Note 'a note' (note-1): "),

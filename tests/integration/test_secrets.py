@@ -1,28 +1,33 @@
-"""No secret leaves the processes that use it: not in messages, not in Redis, not in logs; messages carry ids only."""
+"""No secret leaves the processes that use it, nor the bank: not in messages, Redis, logs, Flower, files or commands.
+
+Messages carry ids only.
+"""
 
 from __future__ import annotations
 
-import ast
-import base64
 import json
-import re
+import os
 import secrets
-import threading
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-import redis
 
 from restore_worker import canvas, restore
 from restore_worker.states import RestoreState
+from tests.support import banks, nodes, processes
 from tests.support.bank_servers import CHECKPOINT, broken_server, serving, webapp
-from tests.support.processes import wait_until
+from tests.support.banks import BankCheckpoint, Node
+from tests.support.flower import Flower, flower
+from tests.support.planted import planted
+from tests.support.processes import run_cli, wait_until
+from tests.support.wire import body_of, commands, held, messages
 
 SECONDS = 60
 # Bytes on the wire, with what Celery and kombu put around ids.
 LARGEST_MESSAGE = 2000
+CONFIGURED = {"CELERY_CONFIG_MODULE": "sentinels"}
 SECRETS = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -30,78 +35,66 @@ SECRETS = (
     "OS_TOKEN",
     "OS_APPLICATION_CREDENTIAL_SECRET",
 )
-# A command as MONITOR shows it: quoted like Python's bytes.
-QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 @pytest.fixture
-def bank(tmp_path):
-    """Give the URL of the web application's bank in S3, which everybody finds who inherits the environment."""
-    (tmp_path / "s3").mkdir()
-    with serving("s3", tmp_path / "s3") as kind:
-        yield kind.put("karbor", webapp())
-
-
-@pytest.fixture
-def hidden(bank, tmp_path, redis_url, monkeypatch):
-    """Give all that is secret, in the environment of this process and of workers: also the key to the bank."""
-    clouds = {"auth_url": "http://127.0.0.1:1/v3", "username": "u", "password": secrets.token_hex(16)}
-    (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": {"target": {"auth": clouds}}}))
+def hidden(tmp_path, redis_url, monkeypatch):
+    """Give by name all that is secret: in the environment of this process and of workers, and in the bank."""
+    marks = {name: secrets.token_hex(16) for name in (*SECRETS, "clouds", "application", "bank", "sentinel")}
+    auth = {"auth_url": "http://127.0.0.1:1/v3"}
+    clouds = {
+        "target": {"auth": auth | {"username": "u", "password": marks["clouds"]}},
+        "other": {
+            "auth_type": "v3applicationcredential",
+            "auth": auth
+            | {"application_credential_id": "i", "application_credential_secret": marks["application"]},
+        },
+    }
+    (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": clouds}))
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
     monkeypatch.setenv("OS_CLOUD", "target")
-    values = {name: secrets.token_hex(16) for name in SECRETS}
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    return [*values.values(), clouds["password"], urlsplit(redis_url).password]
+    for name in SECRETS:
+        monkeypatch.setenv(name, marks[name])
+    # As a deployment with Sentinels has it.
+    (tmp_path / "sentinels.py").write_text(
+        f"broker_transport_options = {{'sentinel_kwargs': {{'password': {marks['sentinel']!r}}}}}\n"
+        "result_backend_transport_options = broker_transport_options\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    return {**marks, "redis": urlsplit(redis_url).password}
 
 
-@contextmanager
-def commands(url: str) -> Iterator[list[list[str]]]:
-    """Give a list that by the end holds all that Redis was told meanwhile, scripts' own commands included."""
-    end = secrets.token_hex(8)
-    seen: list[list[str]] = []
-
-    def listen() -> None:
-        while (command := parsed(connection.read_response(disable_decoding=True))) != ["ECHO", end]:
-            seen.append(command)
-
-    with redis.Redis.from_url(url, socket_timeout=SECONDS) as client:
-        connection = client.connection_pool.get_connection()
-        connection.send_command("MONITOR")
-        connection.read_response()
-        listener = threading.Thread(target=listen, daemon=True)
-        listener.start()
-        try:
-            yield seen
-        finally:
-            client.echo(end)
-            listener.join(SECONDS)
-            assert not listener.is_alive()
+@pytest.fixture
+def bank(tmp_path, hidden):
+    """Give the URL of the web application's bank in S3, with secrets in all metadata that nobody asked for."""
+    (tmp_path / "s3").mkdir()
+    with pytest.MonkeyPatch.context() as patch, serving("s3", tmp_path / "s3") as kind:
+        for name in SECRETS:
+            patch.setenv(name, hidden[name])
+        yield kind.put("karbor", planted(webapp(), hidden["bank"]))
 
 
-def parsed(line: bytes) -> list[str]:
-    return [ast.literal_eval(f"b{word}").decode() for word in QUOTED.findall(line.decode())]
+def leaks(hidden: dict[str, str], texts: dict[str, str]) -> list[tuple[str, str]]:
+    """Return where which secret is to be read, without saying it."""
+    return [(where, name) for where, text in texts.items() for name, mark in hidden.items() if mark in text]
 
 
-def held(url: str) -> str:
-    """Return all keys of a Redis with their values."""
-    kinds = {
-        "string": lambda client, key: client.get(key),
-        "hash": lambda client, key: client.hgetall(key),
-        "list": lambda client, key: client.lrange(key, 0, -1),
-        "set": lambda client, key: client.smembers(key),
-        "zset": lambda client, key: client.zrange(key, 0, -1),
-        "stream": lambda client, key: client.xrange(key),
-    }
-    with redis.Redis.from_url(url, decode_responses=True) as client:
-        return "\n".join(f"{key} {kinds[client.type(key)](client, key)}" for key in client.scan_iter())
-
-
-def messages(seen: list[list[str]]) -> list[tuple[str, dict]]:
-    """Return the tasks' messages, as they are on the wire and read."""
-    texts = [text for name, *words in seen if name == "LPUSH" for text in words[1:]]
-    found = [(text, json.loads(text)) for text in texts]
-    return [(text, message) for text, message in found if "task" in message["headers"]]
+def commands_of(submitted: restore.Restore, bank: str, directory) -> dict[str, str]:
+    """Return what the commands print of a restore, and what they write."""
+    of_restore = (("show",), ("show", "-f", "json"), ("watch",), ("template",))
+    lines = [
+        *((*words, submitted.id) for words in of_restore),
+        ("list", "-f", "json"),
+        ("template", submitted.id, "--output", str(directory / "app.yaml")),
+        ("checkpoint", "show", CHECKPOINT, "--bank", bank, "-f", "json"),
+        ("plan", CHECKPOINT, "--bank", bank),
+        ("-vv", "--debug", "plan", CHECKPOINT, "--bank", bank, "-f", "json"),
+    ]
+    told = {}
+    for line in lines:
+        done = run_cli(*line)
+        told[" ".join(line)] = done.stdout + done.stderr
+    return told | {path.name: path.read_text() for path in directory.glob("app*.yaml")}
 
 
 def names_of(seen: list[list[str]]) -> set[str]:
@@ -116,25 +109,34 @@ def calls(part) -> Iterator[tuple[list, dict]]:
         yield from calls(inner)
 
 
-def body_of(message: dict) -> list:
-    assert message["properties"]["body_encoding"] == "base64"
-    return json.loads(base64.b64decode(message["body"]))
-
-
 @pytest.mark.parametrize("refused", [False, True])
-def test_secrets_stay_in_the_environment_and_messages_carry_ids(bank, hidden, redis_url, worker, refused):
+def test_secrets_stay_where_they_are_and_messages_carry_ids(hidden, bank, redis_url, worker, tmp_path, refused):
     """Refused: the bank lets workers in no more, and what they say of it tells no secret either."""
-    with broken_server(403) as broken, commands(redis_url) as seen:
-        started = worker(options=["--beat", "--task-events"], env={"AWS_ENDPOINT_URL": broken} if refused else {})
+    options = ["--beat", "--task-events"]
+    with (
+        broken_server(403) as broken,
+        flower(tmp_path / "flower.log", CONFIGURED) as pages,
+        commands(redis_url) as seen,
+    ):
+        started = worker(options=options, env=CONFIGURED | ({"AWS_ENDPOINT_URL": broken} if refused else {}))
+        wait_until(lambda: "worker1@" in pages.read("/workers"), "Flower sees the worker")
         submitted = restore.submit(CHECKPOINT, bank=bank, create_stack=False)
         ended = submitted.wait(SECONDS)
         wait_until(lambda: canvas.POLL_STACKS in names_of(seen), "what beat sends")
+        shown = all_pages(pages, submitted.id)
     assert ended.state is (RestoreState.FAILED if refused else RestoreState.COMPLETE), ended
     sent = messages(seen)
-    bodies = [body_of(message) for _, message in sent]
-    for text in (repr(seen), repr(bodies), held(redis_url), started.output):
-        assert submitted.id in text
-        assert [secret for secret in hidden if secret in text] == []
+    bodies = [json.loads(body_of(message)) for _, message in sent]
+    about = {
+        "commands to Redis": repr(seen),
+        "messages": repr(bodies),
+        "Redis": held(redis_url),
+        "the worker's log": started.output,
+        "Flower's tasks": shown["/api/tasks"],
+    }
+    assert [where for where, text in about.items() if submitted.id not in text] == []
+    told = {**about, **shown, "Flower's log": pages.program.output, **commands_of(submitted, bank, tmp_path)}
+    assert leaks(hidden, told) == []
 
     after = {canvas.RESTORE_RESOURCE, canvas.ASSEMBLE}
     assert names_of(seen) - set(canvas.PERIODIC) == {canvas.PREFLIGHT} | (set() if refused else after)
@@ -144,3 +146,61 @@ def test_secrets_stay_in_the_environment_and_messages_carry_ids(bank, hidden, re
             assert set(these) <= ids
             assert named == {}
     assert max(len(text.encode()) for text, _ in sent) <= LARGEST_MESSAGE
+
+
+def all_pages(pages: Flower, restore_id: str) -> dict[str, str]:
+    """Return what Flower shows of its workers and of a restore's tasks, on every page and by its API."""
+    tasks = wait_until(lambda: [each for each in pages.tasks() if each.startswith(restore_id)], "Flower's tasks")
+    name, whole = pages.worker()
+    # The settings and the connection are there to be looked at.
+    assert "broker_url" in whole["conf"]
+    assert "sentinel_kwargs" in whole["conf"]["broker_transport_options"]
+    assert whole["stats"]["broker"]["transport"] == "redis"
+    paths = [
+        *("/", "/workers?refresh=1", "/workers?json=1", f"/worker/{name}", "/broker", "/tasks", "/metrics"),
+        *("/api/workers", "/api/workers?refresh=1", "/api/tasks", "/api/task/types", "/api/queues/length"),
+        *(f"{kind}/{task}" for task in tasks for kind in ("/task", "/api/task/info", "/api/task/result")),
+    ]
+    return {path: pages.read(path) for path in paths} | {"table of tasks": pages.table()}
+
+
+def test_a_refusal_quotes_nothing_of_what_it_cannot_restore(hidden, redis_url, tmp_path):
+    """Freezer's key to S3, and types without a plugin, whose definitions may hold passwords."""
+    mark = hidden["bank"]
+    job = {"storage": "s3", "access_key": "key", "secret_key": mark, "actions": [{"password": mark}]}
+    kept = (
+        nodes.volume("volume-1", job_info=job),
+        Node("OS::Manila::Share", "share-1", "s", None, {"share_proto": "CIFS", "access_rules": [{"key": mark}]}),
+        Node("OS::Trove::Instance", "base-1", "t", None, {"users": [{"name": "root", "password": mark}]}),
+        Node(nodes.SERVER, "server-1", "w", None, {"server_metadata": {"flavor": {"password": mark}}}),
+        Node(nodes.IMAGE, "image-1", "i", None, b'{"image_metadata": {"password": "' + mark.encode() + b'"'),
+    )
+    banks.write(BankCheckpoint(nodes=kept, extra_info={"password": mark}), tmp_path / "karbor")
+    request = ("latest", "--bank", str(tmp_path))
+    told = {}
+    for words in (
+        ("plan",),
+        ("plan", "-f", "json"),
+        ("--debug", "-vv", "submit", "--no-stack"),
+        ("checkpoint", "show"),
+    ):
+        done = run_cli(*words, *request)
+        told[" ".join(words)] = done.stdout + done.stderr
+    for command in ("plan", "plan -f json", "--debug -vv submit --no-stack"):
+        assert [node.id for node in kept if node.id not in told[command]] == []
+    assert leaks(hidden, {**told, "Redis": held(redis_url)}) == []
+
+
+def test_the_banners_of_programs_hide_the_login(hidden, redis_url, tmp_path):
+    """As the Procfile starts them, with what they are connected to."""
+    for line in (processes.ROOT / "Procfile").read_text().splitlines():
+        name, _, command = line.partition(": ")
+        log = tmp_path / f"{name}.log"
+        words = [f"--port={processes.free_port()}"] if name == "flower" else []
+        program = processes.Program([sys.executable, "-m", *command.split(), *words], log)
+        try:
+            program.wait_for({"beat": "beat: Starting", "flower": "Visit me at"}.get(name, " ready."))
+        finally:
+            program.kill()
+        assert name == "flower" or "redis://:**@" in program.output
+        assert leaks(hidden, {name: program.output}) == []

@@ -19,6 +19,7 @@ from restore_worker.app import app
 from restore_worker.states import RestoreState
 from tests.support import processes
 from tests.support.bank_servers import WEBAPP
+from tests.support.flower import flower
 from tests.support.processes import wait_until
 from tests.support.signing import make_keys
 from tests.support.wire import body_of, broadcasts, commands, messages
@@ -49,13 +50,18 @@ def celery(env, *arguments):
     )
 
 
-def test_a_restore_by_signed_messages_alone(signed, redis_url, worker, cli):
-    """Submitter, beat, reconciler, tasks, the chord and its body; also events and remote control."""
-    with commands(redis_url) as seen:
-        worker(pool="prefork", concurrency=2, options=["--beat", "--task-events"], env=signed["ours"])
+def test_a_restore_by_signed_messages_alone(signed, redis_url, worker, cli, tmp_path):
+    """Submitter, beat, reconciler, tasks, the chord and its body; also events, Flower and remote control."""
+    ours = signed["ours"]
+    with flower(tmp_path / "flower.log", ours) as pages, commands(redis_url) as seen:
+        worker(pool="prefork", concurrency=2, options=["--beat", "--task-events"], env=ours)
+        wait_until(lambda: "worker1@" in pages.read("/workers"), "Flower hears of the worker")
         done = cli("submit", "latest", "--bank", BANK, "--no-stack", "--wait", env=signed["ours"])
         asked = celery(signed["ours"], "inspect", "active_queues", "--json")
+        wait_until(lambda: f"{done.stdout.strip()}.1.0" in pages.tasks(), "Flower hears of its tasks")
+        _, about = pages.worker()
     assert done.returncode == 0, done.stderr
+    assert {queue["name"] for queue in about["active_queues"]} == {"restore", "transfer", "reconcile"}
     ended = restore.get(done.stdout.strip())
     assert ended.status.state is RestoreState.COMPLETE
     assert ended.template == restore.plan("latest", bank=BANK).hot

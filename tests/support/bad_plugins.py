@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -141,6 +141,17 @@ class PutsNothing(NotePlugin):
 class BreaksInValidator(NotePlugin):
     class Definition(Definition):
         text: Annotated[str, BeforeValidator(lambda text: text.strip())]
+
+
+class KeepsAllThereIs(NotePlugin):
+    class Definition(Note):
+        model_config = ConfigDict(extra="allow")
+
+    class Work(NoteWork):
+        rest: dict[str, Any]
+
+    def prepare(self, resource, definition, parameters, selection, report):
+        return self.Work(text=definition.text, rest=definition.model_extra)
 
 
 class NullableNote(Definition):
