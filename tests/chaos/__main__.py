@@ -50,7 +50,7 @@ def make_run(seed: int, number: int, base: Path) -> Result:
 
 def _tell(result: Result, folder: Path) -> None:
     told = f"run {result.number:3}: {result.kind}: {result.size} resources, {result.kills} kills, "
-    told += f"{result.seconds:.1f} s, longest stall {result.stall:.1f} s: "
+    told += f"{result.seconds:.1f} s, longest stall {result.stall:.1f} s ({result.stalled}): "
     if result.problems:
         told += "; ".join(f"{what}: {sentence}" for what, sentence in result.problems)
         again = f"python -m tests.chaos --seed {result.seed} --only {result.number}"

@@ -14,7 +14,7 @@ class Blow:
     """Something that is killed at a moment.
 
     progress: the part of the resources that are settled by then; beyond 1, the restore is so many seconds further.
-    what: child, worker, beat, redis, up, or stop: a worker that is asked to end.
+    what: child, worker, beat, redis, up; stop: a worker that is asked to end; power: Redis, and it forgets a second.
     back: seconds until it is started again.
     """
 
@@ -80,6 +80,13 @@ def _redis(random: Random, plan: Plan) -> None:
 def _redis_always(random: Random, plan: Plan) -> None:
     plan.appendfsync = "always"
     _redis(random, plan)
+
+
+def _power(random: Random, plan: Plan) -> None:
+    # Later than a second after it was submitted: else there may be no restore.
+    plan.blows += [
+        Blow(random.uniform(0.15, 1.5), "power", random.choice([0, 1])) for _ in range(random.randint(1, 2))
+    ]
 
 
 def _embedded(random: Random, plan: Plan) -> None:
@@ -157,6 +164,7 @@ KINDS: dict[str, Callable[[Random, Plan], None]] = {
     "beat killed, two beats, none": _beats,
     "Redis killed (fsync every second)": _redis,
     "Redis killed (fsync always)": _redis_always,
+    "Redis killed, its last second lost": _power,
     "`up` or its Valkey killed": _embedded,
     "killed amid what outlasts a lease": _long,
     "flaky resources": _flaky,

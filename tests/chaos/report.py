@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from tests.chaos.run import Result
 
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
-_CLASSES = ("doubled", "lost", "leaked")
+_CLASSES = ("doubled", "lost", "leaked", "stalled")
+
+
+Row = list[object]
 
 
 def report(results: list[Result], seconds: float, command: str) -> str:
@@ -24,8 +27,8 @@ def report(results: list[Result], seconds: float, command: str) -> str:
     by_kind: dict[str, list[Result]] = {}
     for each in results:
         by_kind.setdefault(each.kind, []).append(each)
-    head = ("fault", "runs", "kills", "complete", "failed as it must, then complete", "not as promised")
-    head += (*_CLASSES, "longest stall", "median", "95 %")
+    head: Row = ["fault", "runs", "kills", "complete", "failed as it must, then complete", "not as promised"]
+    head += [*_CLASSES, "longest stall", "median", "95 %"]
     rows = [_row(kind, found) for kind, found in by_kind.items()]
     rows.append(_row("**all**", results))
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, ["---"] * len(head), *rows)]
@@ -39,7 +42,7 @@ def write(page: Path, text: str) -> None:
     page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
-def _row(kind: str, found: list[Result]) -> list[object]:
+def _row(kind: str, found: list[Result]) -> Row:
     good = [each for each in found if not each.problems]
     classes = [[what for what, _ in each.problems] for each in found]
     times = sorted(each.seconds for each in found)

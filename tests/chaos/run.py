@@ -45,7 +45,10 @@ START = 60
 
 @dataclass
 class Result:
-    """How a run ended. problems: what did not hold, as pairs of its class and a sentence."""
+    """How a run ended. problems: what did not hold, as pairs of its class and a sentence.
+
+    stall: the longest one in seconds; stalled: between which events.
+    """
 
     seed: int
     number: int
@@ -54,6 +57,7 @@ class Result:
     kills: int = 0
     seconds: float = 0.0
     stall: float = 0.0
+    stalled: str = ""
     failed_first: bool = False
     problems: list[tuple[str, str]] = field(default_factory=list)
 
@@ -110,7 +114,8 @@ class Run:
         machines = self.machines
         for _ in range(self.plan.beats):
             machines.add_beat()
-        wait_until(lambda: machines.redis.tend() or machines.redis_answers, "Redis answers", START)
+        machines.redis.tend()
+        wait_until(lambda: machines.redis_answers, "Redis answers", START)
         for _ in range(self.plan.workers):
             machines.add_worker(self.random.randint(1, 2))
         machines.tend()
@@ -121,6 +126,7 @@ class Run:
         machines = self.machines
         machines.tend()
         there = machines.redis_answers
+        machines.note_log_size()
         working = (machines.redis.works or any(each.works for each in machines.workers)) and (
             machines.redis.works if self.plan.embedded else any(each.works for each in machines.beats)
         )
@@ -176,31 +182,13 @@ class Run:
             self._hit(blow)
 
     def _hit(self, blow: faults.Blow) -> None:
-        machines, victim = self.machines, ""
         match blow.what:
             case "child":
-                alive = machines.pool_children()
-                if alive:
-                    pid = self.random.choice(alive)
-                    victim = f"child {pid}"
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, 9)
+                victim = self.machines.kill_child(self.random)
             case "worker" | "stop" | "beat":
-                alive = [
-                    each for each in (machines.beats if blow.what == "beat" else machines.workers) if each.works
-                ]
-                if alive:
-                    chosen = self.random.choice(alive)
-                    chosen.pause, victim = blow.back, chosen.name
-                    chosen.kill(15 if blow.what == "stop" else 9)  # type: ignore[arg-type]  # numbers of signals
-            case "redis":
-                if machines.redis_answers:
-                    machines.redis.pause, victim = blow.back, "redis"
-                    machines.kill_redis()
-            case "up":
-                if machines.redis.works:
-                    victim = "up"
-                    machines.redis.kill()
+                victim = self.machines.kill_one(blow.what, blow.back, self.random)
+            case _:
+                victim = self.machines.kill_redis(blow.what, blow.back)
         if victim:
             with (self.folder / "kills").open("a") as kills:
                 kills.write(f"{time.time():.3f} {victim} {blow}\n")
@@ -260,7 +248,7 @@ def run(seed: int, number: int, folder: Path) -> Result:
         finally:
             machines.end()
         kills = folder / "kills"
-        result.kills = len(kills.read_text().splitlines()) if kills.exists() else 0
+        result.kills = served.deaths + (len(kills.read_text().splitlines()) if kills.exists() else 0)
         if not result.kills and (plan.points or plan.blows):
             result.problems.append(("broken", "nothing was killed"))
     return result

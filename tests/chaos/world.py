@@ -68,6 +68,7 @@ class World:
     stumbles: by resource, how it goes wrong in its next calls; the last one stays if it is `deadly` or `fails`.
     trouble: probability that Heat is unwilling.
     activity: times, on `time.time`, at which anything happened.
+    deaths: how many workers' children were killed by what they restored.
     strange: requests that the stubs do not know.
     """
 
@@ -80,6 +81,7 @@ class World:
     created: Counter[str] = field(default_factory=Counter)
     trouble: float = 0.0
     activity: list[float] = field(default_factory=list)
+    deaths: int = 0
     strange: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -102,12 +104,14 @@ class World:
                     self.ready[made[-1]] = time.time() + details["slow"]
                     return made[-1]
                 case "find":
-                    return (self.effects.get(tag) or [None])[0]
+                    return next(iter(self.effects.get(tag, ())), None)
                 case "ready":
                     return self.ready[details["id"]] <= time.time()
                 case "stumble":
                     left = self.stumbles.get(tag[1], [])
-                    return None if not left else left[0] if left[0] in {"deadly", "fails"} else left.pop(0)
+                    how = None if not left else left[0] if left[0] in {"deadly", "fails"} else left.pop(0)
+                    self.deaths += how == "deadly"
+                    return how
                 case "working":
                     return None
         raise ValueError(question)
@@ -225,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length)) if length else None
         match url.path.strip("/").split("/"):
             case ["world", question]:
-                self._send(200, self.world.act(question, body))
+                self._send(200, self.world.act(question, body or {}))
             case ["v3", "auth", "tokens"]:
                 self._send(201, self.world.identity.token(), {"X-Subject-Token": "token"})
             case ["orchestration", *path] if path:
