@@ -39,6 +39,8 @@ def _defaults() -> dict[str, Any]:
             # Look every second for the tasks of a worker that was killed; by default it takes almost two minutes.
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
+            # A worker that is killed while it looks keeps others from it for so many seconds, not five minutes.
+            "unacked_mutex_expire": 10,
             **redis.transport_options(),
         },
         "result_backend_transport_options": redis.transport_options(),

@@ -37,8 +37,8 @@ PLUGIN = Path(__file__).with_name("plugin")
 # timeout, 20 s in all, and no run has more than five that do not overlap.
 DEADLINE = 120
 # The visibility timeout, its look once a second, and a copy that waits for a lease of five seconds and one more; twice,
-# since a message may come back to a worker that is killed with it.
-DRAIN = 2 * (10 + 1 + 6)
+# since a message may come back to a worker that is killed with it, and ten seconds if it was killed while it looked.
+DRAIN = 2 * (10 + 1 + 6) + 10
 # A worker takes two seconds to start, more beside another run.
 START = 60
 

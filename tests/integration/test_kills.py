@@ -115,6 +115,11 @@ def test_redis_is_killed_and_starts_again(steps, worker, obstacle, tmp_path):
     assert (calls.count("s0"), calls.count("s2")) == (1, 1)
 
 
+def test_a_worker_that_died_while_it_gave_back_what_others_held_is_not_waited_for_long(redis_url):
+    with app.connection_for_read() as connection:
+        assert connection.default_channel.unacked_mutex_expire == 10
+
+
 def test_a_bank_that_the_worker_cannot_read(steps, worker, redis_url, tmp_path):
     bank = steps.write(GRAPH)
     submitted = restore.submit("latest", bank=bank)
