@@ -12,7 +12,7 @@ from restore_worker import worker
 from restore_worker.building import Builder
 from restore_worker.cloud import translated
 from restore_worker.context import RestoreContext
-from restore_worker.entries import Attempts, Claimed, Outcome
+from restore_worker.entries import AttemptLimits, Claimed, Outcome
 from restore_worker.errors import OtherCloudError, RestoreError, Retriable, StaleLeaseError
 from restore_worker.plugin import StillBuilding
 from restore_worker.registry import installed
@@ -74,9 +74,9 @@ def _after(error: RestoreError, claim: Claimed) -> End | Pause:
     return Pause(delay(claim.attempts, error), str(error), counts=True)
 
 
-def limits() -> Attempts:
+def limits() -> AttemptLimits:
     """Return how often resources are tried: as the settings say, and the plugins that say otherwise."""
-    return Attempts(worker.current_settings().max_attempts, installed().limits)
+    return AttemptLimits(worker.current_settings().max_attempts, installed().limits)
 
 
 def delay(attempts: int, error: Retriable) -> float:

@@ -116,7 +116,7 @@ class ResourceProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
+class AttemptLimits:
     """How often a resource is tried before it fails for good; by_type: where a plugin says otherwise."""
 
     most: int

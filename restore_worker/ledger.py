@@ -41,7 +41,7 @@ from redis.client import Pipeline
 
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
 from restore_worker.entries import (
-    Attempts,
+    AttemptLimits,
     Claimed,
     Ended,
     Held,
@@ -169,11 +169,11 @@ class Ledger(LedgerReader):
         return nodes_of(nodes) if state == "restoring" else None
 
     def claim(
-        self, restore_id: str, index: int, token: str, *, lease: float, attempts: Attempts, worker: str
+        self, restore_id: str, index: int, token: str, *, lease: float, limits: AttemptLimits, worker: str
     ) -> Claimed | Held | Settled | Idle:
         """Take a resource for ``lease`` seconds under a token of the caller's making."""
-        limits = json.dumps(dict(attempts.by_type))
-        match self._run(restore_id, "claim", index, token, lease, attempts.most, worker, limits):
+        by_type = json.dumps(dict(limits.by_type))
+        match self._run(restore_id, "claim", index, token, lease, limits.most, worker, by_type):
             case ["claimed", attempts, node, work, checkpoint, bank, cloud, identity, epoch]:
                 where = (checkpoint, bank, cloud, identity)
                 return Claimed(int(attempts), node_of(index, node), work, *where, int(epoch))

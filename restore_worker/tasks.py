@@ -102,7 +102,7 @@ def _restore_resource(task: Task, restore_id: str, index: int) -> None:
         index,
         token,
         lease=settings.lease_seconds,
-        attempts=limits(),
+        limits=limits(),
         worker=task.request.hostname or "",
     )
     match claim:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from restore_worker.entries import Attempts, Claimed, Held, Idle, Settled
+from restore_worker.entries import AttemptLimits, Claimed, Held, Idle, Settled
 from restore_worker.errors import StaleLeaseError, UnknownRestoreError
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.template import HeatParameter, HeatResource
@@ -69,7 +69,7 @@ def test_a_restore_that_is_not_there(ledger: AnyLedger) -> None:
     with pytest.raises(UnknownRestoreError):
         ledger.get("none")
     assert ledger.begin("none") is None
-    assert ledger.claim("none", 0, "t", lease=1, attempts=Attempts(1), worker="w") == Idle()
+    assert ledger.claim("none", 0, "t", lease=1, limits=AttemptLimits(1), worker="w") == Idle()
     assert not ledger.renew("none", 0, "t", LONG)
     assert not ledger.wait("none", 0, "t", LONG, "reason", counts=True)
     with pytest.raises(StaleLeaseError):

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Attempts, Built, Claimed, Held, StackLog
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, AttemptLimits, Built, Claimed, Held, StackLog
 from restore_worker.errors import LedgerError
 from restore_worker.ledger import Ledger
 from restore_worker.stack_ledger import StackChange
@@ -141,7 +141,7 @@ class SameCalls(RuleBasedStateMachine):
 
     def claim(self, index: int, token: str, lease: float) -> None:
         claim = self.both(
-            lambda ledger: ledger.claim(self.id, index, token, lease=lease, attempts=Attempts(2), worker=token)
+            lambda ledger: ledger.claim(self.id, index, token, lease=lease, limits=AttemptLimits(2), worker=token)
         )
         if isinstance(claim, Claimed):
             self.tokens[index] = token

@@ -7,7 +7,7 @@ from celery.exceptions import Ignore
 from kombu.exceptions import OperationalError
 
 from restore_worker import canvas, restore, tasks
-from restore_worker.entries import Attempts
+from restore_worker.entries import AttemptLimits
 from restore_worker.errors import LedgerUnavailableError
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.submitted import caller_ledger
@@ -41,7 +41,7 @@ def test_a_restore_is_not_given_up_when_redis_does_not_answer_while_it_is_assemb
     ledger = caller_ledger()
     ledger.move(submitted.id, RestoreState.PENDING, RestoreState.CHECKING)
     ledger.begin(submitted.id)
-    ledger.claim(submitted.id, 0, "token", lease=60, attempts=Attempts(5), worker="")
+    ledger.claim(submitted.id, 0, "token", lease=60, limits=AttemptLimits(5), worker="")
     ledger.settle(submitted.id, 0, "token", ResourceState.DONE)
     with monkeypatch.context() as patch:
 

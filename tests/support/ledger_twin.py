@@ -6,7 +6,18 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
-from restore_worker.entries import Attempts, Claimed, Ended, Event, Held, Idle, NewRestore, Node, Settled, Taken
+from restore_worker.entries import (
+    AttemptLimits,
+    Claimed,
+    Ended,
+    Event,
+    Held,
+    Idle,
+    NewRestore,
+    Node,
+    Settled,
+    Taken,
+)
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.states import (
     FINAL_RESTORE_STATES,
@@ -94,7 +105,7 @@ class LedgerTwin(TwinReader):
         return [each.node for each in ready]
 
     def claim(
-        self, restore_id: str, index: int, token: str, *, lease: float, attempts: Attempts, worker: str
+        self, restore_id: str, index: int, token: str, *, lease: float, limits: AttemptLimits, worker: str
     ) -> Claimed | Held | Settled | Idle:
         restore = self._find(restore_id)
         if restore is None:
@@ -107,7 +118,7 @@ class LedgerTwin(TwinReader):
         if resource.token != token:
             if resource.until is not None and resource.until > self._now():
                 return Held(resource.until - self._now())
-            refused = self._refuse(restore, resource, attempts.of(resource.node.type))
+            refused = self._refuse(restore, resource, limits.of(resource.node.type))
             if refused is not None:
                 return refused
             self._take(restore, resource, token, lease, worker)

@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Attempts, Claimed, Held, Idle, NewRestore, Node, Settled
+from restore_worker.entries import (
+    QUEUE,
+    TRANSFER_QUEUE,
+    AttemptLimits,
+    Claimed,
+    Held,
+    Idle,
+    NewRestore,
+    Node,
+    Settled,
+)
 from restore_worker.ledger import Ledger
 from restore_worker.states import ResourceState, RestoreState
 from tests.support.ledger_twin import LedgerTwin
@@ -127,8 +137,8 @@ def claim(
     ledger: AnyLedger, restore_id: str, index: int, token: str = "t", lease: float = LONG, most: int = 3
 ) -> Claimed | Held | Settled | Idle:
     """Take a resource up."""
-    attempts = Attempts(most)
-    return ledger.claim(restore_id, index, token, lease=lease, attempts=attempts, worker=f"worker of {token}")
+    limits = AttemptLimits(most)
+    return ledger.claim(restore_id, index, token, lease=lease, limits=limits, worker=f"worker of {token}")
 
 
 def do(

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from restore_worker import cloud, preflight, worker
-from restore_worker.entries import Attempts
+from restore_worker.entries import AttemptLimits
 from restore_worker.errors import CloudError, OtherCloudError, RefusedError
 from restore_worker.states import RestoreState
 from tests.support.ledger_twin import LedgerTwin
@@ -143,7 +143,7 @@ def test_a_question_is_asked_once_for_all_resources_and_findings_are_kept(checke
 
 def test_what_is_restored_already_is_not_checked_again(checked):
     checked.ledger.begin("restore-1")
-    claim = checked.ledger.claim("restore-1", 1, "token", lease=60, attempts=Attempts(3), worker="w")
+    claim = checked.ledger.claim("restore-1", 1, "token", lease=60, limits=AttemptLimits(3), worker="w")
     assert claim.node.index == 1
     checked.ledger.settle("restore-1", 1, "token", preflight.ResourceState.DONE, "", {})
     checked.check()
