@@ -8,7 +8,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo demo-cloud test unit lint types audit cloud test-cloud cloud-down cloud-wipe chaos chaos-cloud bench docs lock clean
+.PHONY: setup demo demo-cloud test unit fuzz lint types audit cloud test-cloud cloud-down cloud-wipe chaos chaos-cloud bench docs lock clean
 
 setup: .venv/.dev
 
@@ -24,6 +24,11 @@ test: lint types
 
 unit: .venv/.dev
 	$(BIN)/pytest -n auto tests/unit
+
+# Looks by coverage for bytes that break a parser: FUZZ names targets of tests/fuzz/targets.py, all of them unless told.
+SECONDS ?= 60
+fuzz: .venv/.dev
+	$(BIN)/python -m tests.fuzz $(SECONDS) $(FUZZ)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -73,7 +78,7 @@ lock: .venv/.dev
 	$(LOCK) tests/cloud/requirements.in -o tests/cloud/requirements.txt
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .fuzz .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
