@@ -32,14 +32,11 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import redis
-from redis.client import Pipeline
 
-from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
 from restore_worker.entries import (
     AttemptLimits,
     Claimed,
@@ -49,11 +46,10 @@ from restore_worker.entries import (
     NewRestore,
     Node,
     Outcome,
-    RestoreRecord,
     Settled,
     Taken,
 )
-from restore_worker.errors import LedgerError, StaleLeaseError, UnknownRestoreError
+from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.ledger_reader import (
     DUE,
     FOLLOWED,
@@ -65,11 +61,11 @@ from restore_worker.ledger_reader import (
     nodes_of,
     translated,
 )
-from restore_worker.recording import write_down
+from restore_worker.recording import record
 from restore_worker.redis_client import open_client
 from restore_worker.settings import Settings
 from restore_worker.stack_ledger import StackLedger
-from restore_worker.states import ResourceState, RestoreState, may_follow
+from restore_worker.states import RestoreState, may_follow
 from restore_worker.template import Fragment, Hot, dump_fragment
 
 # Several beats are as good as one: no two passes within so long.
@@ -102,57 +98,7 @@ class Ledger(LedgerReader):
         force: although the same is restored to the same cloud already.
         Raises DuplicateRestoreError otherwise, or if the key was given to another request.
         """
-        with translated(), self._client.pipeline(transaction=True) as transaction:
-            while True:
-                try:
-                    # Whoever writes one down meanwhile, or goes on with one that we saw, makes us look again.
-                    transaction.watch(RESTORES)  # type: ignore[no-untyped-call]  # redis has few types
-                    ids = cast("list[str]", self._client.zrange(RESTORES, 0, -1))
-                    if new.id in ids:
-                        return new.id  # written, but the answer was lost
-                    hinders = bool(new.cloud) and not force
-                    earlier = list(self._earlier(ids, new, transaction)) if hinders or new.key else []
-                    if (named := named_before(new, earlier)) is not None:
-                        return named
-                    if hinders:
-                        refuse_twice(new, earlier)
-                    now = self._now()
-                    transaction.multi()
-                    write_down(transaction, new, now, now + self._patience)
-                    transaction.execute()
-                except redis.WatchError:
-                    continue
-                return new.id
-
-    def _earlier(self, ids: list[str], new: NewRestore, transaction: Pipeline) -> Iterator[Earlier]:
-        """Yield those that may be the same, or have the same key; they are watched, too."""
-        reading = self._client.pipeline(transaction=False)
-        for restore_id in ids:
-            reading.hmget(keys_of(restore_id)["record"], ["checkpoint", "cloud", "key"])
-        for restore_id, (checkpoint, cloud, key) in zip(ids, reading.execute(), strict=True):
-            if (checkpoint == new.checkpoint and cloud) or (new.key and key == new.key):
-                transaction.watch(keys_of(restore_id)["record"])  # type: ignore[no-untyped-call]  # the same
-                with suppress(UnknownRestoreError):  # it has just expired
-                    yield self._seen_of(self.get(restore_id))
-
-    def _seen_of(self, record: RestoreRecord) -> Earlier:
-        resources = self.resources(record.id)
-        return Earlier(
-            id=record.id,
-            state=record.state,
-            checkpoint=record.checkpoint,
-            cloud=record.cloud,
-            identity=record.identity,
-            # One of an earlier version has none written down.
-            fingerprint=record.fingerprint or fingerprint(each.node for each in resources),
-            key=record.key,
-            made=record.state not in {RestoreState.FAILED, RestoreState.CANCELLED}
-            or record.discarded
-            or bool(self.stacks.get(record.id).id or self.all_made(record.id))
-            # Heat may have been asked, or a worker have made something, without a note of it yet.
-            or record.id in self.stacks.followed()
-            or any(each.state is ResourceState.RUNNING for each in resources),
-        )
+        return record(self._client, self, self.stacks, new, patience=self._patience, force=force)
 
     def resume(self, restore_id: str) -> int:
         """Open a new epoch over what is not done; return its number, 0 if the restore is not stopped."""
