@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from restore_worker.errors import LedgerUnavailableError
 
 if TYPE_CHECKING:
     from restore_worker.ledger import Ledger
@@ -11,6 +13,36 @@ if TYPE_CHECKING:
 
 # With no event for so long, somebody should look whether anybody works.
 QUIET_SECONDS = 10.0
+
+
+class Attendant(NamedTuple):
+    """A worker that answers. version: of its restore-worker, None if it is one that does not tell."""
+
+    queues: frozenset[str]
+    version: str | None
+
+
+def attendants(seconds: float) -> dict[str, Attendant]:
+    """Return by name the workers that answer two questions, each within so many seconds.
+
+    LedgerUnavailableError if they cannot be asked.
+    """
+    from kombu.exceptions import OperationalError
+
+    from restore_worker.app import app
+
+    def ask(question: str) -> dict[str, Any]:
+        answers = app.control.broadcast(question, reply=True, timeout=seconds) or []
+        return {name: answer for each in answers for name, answer in each.items()}
+
+    try:
+        queues, versions = ask("active_queues"), ask("restore_worker_version")
+    except OperationalError as error:
+        raise LedgerUnavailableError(f"workers cannot be asked: {error}") from error
+    return {
+        name: Attendant(frozenset(queue["name"] for queue in taken), versions.get(name, {}).get("version"))
+        for name, taken in queues.items()
+    }
 
 
 def missing(ledger: Ledger, queues: Iterable[str]) -> list[str]:

@@ -47,6 +47,11 @@ def check_cloud(name: str) -> None:
     _config(name)
 
 
+def names() -> list[str]:
+    """Return the clouds of clouds.yaml, none if there is none; CloudError if it cannot be read."""
+    return sorted(_read()[1])
+
+
 def connect(name: str) -> Connection:
     """Return openstacksdk's connection to the cloud, always the same within a process; it asks nothing yet.
 
@@ -139,6 +144,16 @@ logging.getLogger("openstack.config").addFilter(_quoting_nothing)
 
 
 def _config(name: str) -> OpenStackConfig:
+    config, named = _read()
+    if name not in named:
+        raise CloudError(
+            f"clouds.yaml has no cloud {name!r}, it names {', '.join(sorted(named)) or 'none at all'}"
+        )
+    return config
+
+
+def _read() -> tuple[OpenStackConfig, set[str]]:
+    """Return what clouds.yaml says, and which clouds it names."""
     # Slow to import, and seldom needed.
     from openstack.config import OpenStackConfig
     from openstack.exceptions import SDKException
@@ -152,11 +167,7 @@ def _config(name: str) -> OpenStackConfig:
         # The last two come from a `clouds:` that is no mapping.
         raise CloudError(f"clouds.yaml cannot be read: {error}") from error
     # With no clouds.yaml, openstacksdk makes up the first one, from variables like OS_AUTH_URL the second.
-    named = set(known) - {"defaults", config.envvar_key}
-    if name not in named:
-        names = ", ".join(sorted(named)) or "none at all"
-        raise CloudError(f"clouds.yaml has no cloud {name!r}, it names {names}")
-    return config
+    return config, set(known) - {"defaults", config.envvar_key}
 
 
 def _open(name: str) -> Connection:

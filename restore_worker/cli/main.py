@@ -26,6 +26,7 @@ _COMMANDS = {
     "checkpoint list": "restore_worker.cli.checkpoint:CheckpointList",
     "checkpoint show": "restore_worker.cli.checkpoint:CheckpointShow",
     "destroy": "restore_worker.cli.verbs:Destroy",
+    "doctor": "restore_worker.cli.doctor:Doctor",
     "forget": "restore_worker.cli.verbs:Forget",
     "list": "restore_worker.cli.restores:List",
     "plan": "restore_worker.cli.plan:Plan",

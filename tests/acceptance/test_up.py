@@ -58,6 +58,7 @@ def test_everything_starts_stops_and_starts_again_with_its_data(tmp_path):
     with running(tmp_path, "--no-flower") as program:
         started = children(program)
         assert len(started) == 3
+        assert "redis-cli" not in program.output
         with redis.Redis.from_url(embedded.address(tmp_path / "home")) as client:
             client.set("kept", "1")
         assert program.stop(signal.SIGINT) == 0
@@ -145,6 +146,8 @@ def test_another_redis_is_used_when_it_is_set(tmp_path, redis_url):
     with running(tmp_path, "--no-flower", RESTORE_REDIS_URL=redis_url) as program:
         assert len(children(program)) == 2
         assert not (tmp_path / "home").exists()
+        # That Redis is one for tests, which forgets everything.
+        assert "(neither AOF nor snapshots): redis-cli CONFIG SET appendonly yes" in program.output
         assert program.stop(signal.SIGTERM) == 0
 
 

@@ -25,18 +25,18 @@ ROWS = (
     ("bank", "catalogue"),
     ("plugin", "registry", "context"),
     ("definitions", "parameters", "plan", "render"),
-    ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger"),
+    ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger", "redis_state"),
     ("session", "cloud_errors", "cloud", "ownership", "stack"),
     ("canvas", "app"),
     ("stopping", "lease", "worker", "building"),
     ("attempt", "belongings", "creation", "discarding", "poller", "preflight"),
-    ("consumer", "shutdown", "step", "tasks"),
-    ("attendance", "export", "submitted", "restore", "testing", "cli"),
+    ("consumer", "greeting", "shutdown", "step", "tasks"),
+    ("attendance", "crew", "diagnosis", "doctor", "export", "submitted", "restore", "testing", "cli"),
 )
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
-    ("celery", "kombu"): {"app", "canvas", "consumer", "shutdown", "step", "tasks"},
-    ("redis",): {"redis_client", "ledger", "ledger_reader", "recording", "stack_ledger"},
+    ("celery", "kombu"): {"app", "canvas", "consumer", "greeting", "shutdown", "step", "tasks"},
+    ("redis",): {"redis_client", "redis_state", "ledger", "ledger_reader", "recording", "stack_ledger"},
     ("openstack", "keystoneauth1", "heatclient", "requests"): {
         "session",
         "cloud_errors",
@@ -50,6 +50,7 @@ OWNERS = {
 LAZY = {
     ("submitted", "kombu"): "a first message that is not sent is told from a fault",
     ("attendance", "kombu"): "so is a broker that does not answer",
+    ("crew", "redis"): "the type of the client, for checkers only",
     ("plugin", "openstack"): "the type of a plugin's connection, for checkers only",
     ("context", "openstack"): "the same",
     ("building", "openstack"): "the same",

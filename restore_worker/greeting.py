@@ -1,0 +1,38 @@
+"""What a worker says of itself: a warning when it starts, and its version to whoever asks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery.signals import worker_ready
+from celery.worker.control import inspect_command
+
+from restore_worker import __version__, redis_state, settings
+from restore_worker.errors import RestoreError
+from restore_worker.redis_client import open_client
+
+logger = logging.getLogger(__name__)
+
+# Seconds that Redis may take for an answer: the worker begins only then.
+_SECONDS = 5.0
+
+
+@worker_ready.connect
+def warn_of_losses(**_: object) -> None:
+    """Warn of a Redis that may lose restores."""
+    try:
+        state = redis_state.look(open_client(settings.load().redis_address(), retries=0, seconds=_SECONDS))
+    except RestoreError as error:
+        logger.warning("whether Redis may lose restores could not be seen: %s", error)
+        return
+    for complaint in filter(None, (state.evicts(), state.forgets())):
+        logger.warning("%s: %s", complaint.what, complaint.mend)
+    for question in state.untold:
+        logger.info("Redis does not tell %s", question)
+
+
+@inspect_command()
+def restore_worker_version(state: Any) -> dict[str, str]:  # noqa: ARG001 - Celery's signature
+    """Tell which restore-worker this is, for `restore-worker doctor`."""
+    return {"version": __version__}
