@@ -75,25 +75,31 @@ def upload(context: Context, original_id: str, name: str, metadata: ImageMetadat
     """Return the id of an active image with the bytes of the resource in the bank, None in a rendering.
 
     Raises what `Context.read_data` raises, CloudUnavailableError if other bytes arrived than were sent,
-    StillBuilding if somebody deleted the image, and openstacksdk's errors.
+    StillBuilding if the image was deleted or an earlier upload of it broke off, and openstacksdk's errors.
     """
+    begun: list[str] = []
+
+    def begin() -> str:
+        delete(context, original_id, {})  # what an attempt left that could not note it
+        begun.append(_create(context, original_id, name, metadata))
+        return begun[0]
 
     def find() -> str | None:
-        active = (image for image in _ours(context, original_id) if image.status == "active")
-        return next((image.id for image in active if image.checksum == metadata.checksum), None)
+        return next((image.id for image in _ours(context, original_id) if _whole(image, metadata)), None)
 
-    def create() -> str:
-        delete(context, original_id, {})  # what an upload that was cut off left
-        return _upload(context, original_id, name, metadata)
-
-    image_id = context.once("image", create, find)
+    # It is noted before its bytes are sent, which takes hours: who asks meanwhile is told of it.
+    image_id = context.once("image", begin, find)
     if image_id is None:
         return None
-    glance = context.connection().image
-    image = or_none(lambda: glance.get_image(image_id))
-    if image is None or image.status != "active":
+    if image_id in begun:
+        _fill(context, image_id, metadata)
+        return image_id
+    image = _look(context, image_id)
+    if image is None or not _whole(image, metadata):
+        # Never filled by two: the worker that began it may not know yet that it has lost the resource.
+        context.connection().image.delete_image(image_id, ignore_missing=True)
         context.gone("image")
-        raise StillBuilding(f"image {image_id} is not there any more: it is uploaded again")
+        raise StillBuilding(f"image {image_id} is not there, or not whole: it is uploaded again", after=0)
     return image_id
 
 
@@ -102,6 +108,17 @@ def delete(context: Context, original_id: str, made: Mapping[str, str]) -> None:
     glance = context.connection().image
     for image_id in {image.id for image in _ours(context, original_id)} | {made.get("image", "")} - {""}:
         glance.delete_image(image_id, ignore_missing=True)
+
+
+def _whole(image: Image, metadata: ImageMetadata) -> bool:
+    return bool(image.status == "active" and image.checksum == metadata.checksum)
+
+
+def _look(context: Context, image_id: str) -> Image | None:
+    from openstack.image.v2.image import Image
+
+    found = or_none(lambda: context.connection().image.get_image(image_id))
+    return found if isinstance(found, Image) else None
 
 
 def _ours(context: Context, original_id: str) -> list[Image]:
@@ -116,26 +133,30 @@ def _tags(context: Context, original_id: str) -> list[str]:
     return ["restore-worker", f"restore:{context.restore_id}", f"original:{original_id}"]
 
 
-def _upload(context: Context, original_id: str, name: str, metadata: ImageMetadata) -> str:
+def _create(context: Context, original_id: str, name: str, metadata: ImageMetadata) -> str:
+    """Return the id of a new image without bytes."""
     from openstack.image.v2.image import Image
 
-    glance = context.connection().image
     # Not the proxy's create_image(): it adds properties of its own, and takes a name that is a path for a file.
     image = Image.new(
         name=name,
         disk_format=metadata.disk_format,
         container_format=metadata.container_format,
         tags=_tags(context, original_id),
-    ).create(glance)
+    )
+    return image.create(context.connection().image).id
+
+
+def _fill(context: Context, image_id: str, metadata: ImageMetadata) -> None:
     try:
-        _send(context.connection(), image.id, context.read_data())
-        _compare(image.fetch(glance), metadata)
+        _send(context.connection(), image_id, context.read_data())
+        _compare(_look(context, image_id), image_id, metadata)
     except BaseException:
-        # The next attempt deletes it too; what happened is more important than that it cannot be deleted now.
+        # The next attempt does so too; what happened is more important than that it cannot be deleted now.
         with suppress(Exception):
-            glance.delete_image(image.id, ignore_missing=True)
+            context.connection().image.delete_image(image_id, ignore_missing=True)
+            context.gone("image")
         raise
-    return image.id
 
 
 def _send(connection: Connection, image_id: str, pieces: Iterator[bytes]) -> None:
@@ -160,7 +181,9 @@ def _parts(pieces: Iterator[bytes]) -> Iterator[bytes]:
             yield piece[start : start + _PART]
 
 
-def _compare(image: Image, metadata: ImageMetadata) -> None:
+def _compare(image: Image | None, image_id: str, metadata: ImageMetadata) -> None:
+    if image is None:
+        raise CloudUnavailableError(f"somebody deleted image {image_id} while it was uploaded")
     if image.checksum != metadata.checksum:
         raise CloudUnavailableError(
             f"Glance has other bytes of image {image.name!r} than were sent: their MD5 is {image.checksum} "

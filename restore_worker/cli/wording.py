@@ -59,7 +59,8 @@ def owned(belongings: Sequence[Belonging]) -> Shown:
     rows = [
         (each.type, each.title, each.id, each.original_id and f"was {each.original_id}", ", ".join(each.addresses))
         for each in belongings
-        if each.original_id or each.type == "OS::Heat::Stack"
+        # What was built beside the stack and stands for nothing yet is still under way.
+        if each.original_id or each.type == "OS::Heat::Stack" or not each.status
     ]
     return Shown([dataclasses.asdict(each) for each in belongings], "\n".join(aligned(rows)))
 

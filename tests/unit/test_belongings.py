@@ -7,6 +7,7 @@ import json
 import pytest
 
 from restore_worker.belongings import Belonging, belongings, titles
+from restore_worker.cli.wording import owned
 from restore_worker.entries import Built, StackLog
 from restore_worker.states import RestoreState
 from restore_worker.template import HeatParameter, HeatResource
@@ -102,6 +103,15 @@ def test_all_of_a_stack_is_told_with_the_id_that_it_stands_for_and_its_addresses
         "new-attachment": ("", "", ()),
         "new-image": ("näme 0", "id-0", ()),
     }
+
+
+def test_people_are_shown_what_is_under_way_but_no_links():
+    stack = Belonging("OS::Heat::Stack", "restore-1", "", "stack-id", BUSY)
+    link = Belonging("OS::Cinder::VolumeAttachment", "", "", "new-attachment", DONE)
+    unfinished = Belonging(f"image for {IMAGE}", "ubuntu", "", "new-image", "")
+    shown = owned([stack, link, unfinished])
+    assert [line.split()[0] for line in shown.human_readable().splitlines()] == [stack.type, "image"]
+    assert [each["id"] for each in shown.machine_readable()] == [stack.id, link.id, unfinished.id]
 
 
 def test_what_has_no_id_or_is_deleted_does_not_exist(at_heat):

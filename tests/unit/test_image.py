@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 from openstack.exceptions import HttpException
@@ -142,7 +145,10 @@ def test_a_kill_at_any_step_leaves_one_image_and_one_only(cloud):
         doomed = MortalContext(data=[DATA[:1000], DATA[1000:]], mortal=mortal)
         with mortal.life(cloud.connect()):
             restore(cloud, doomed)
-        image_id = restore(cloud, FakeContext(data=[DATA], made=doomed.made))
+        context = FakeContext(data=[DATA], made=doomed.made)
+        with suppress(StillBuilding):
+            restore(cloud, context)
+        image_id = restore(cloud, context)
         assert (list(cloud.images), cloud.images[image_id]["checksum"]) == ([image_id], MD5)
         steps += 1
     assert steps > 10
@@ -157,14 +163,38 @@ def test_what_stands_in_the_way_of_an_upload_is_told_even_if_it_cannot_be_delete
         restore(cloud, FakeContext(data=[DATA], damage=DamagedDataError("data_11 is short")))
 
 
-@pytest.mark.parametrize("status", [None, "deactivated"])
-def test_an_image_that_somebody_took_away_is_uploaded_again(cloud, status):
+@dataclass
+class Curious(FakeContext):
+    """Asks with each piece of data what is noted already."""
+
+    told: str = ""
+
+    def read_data(self) -> Iterator[bytes]:
+        for piece in super().read_data():
+            self.told = self.made["image"]
+            yield piece
+
+
+def test_an_image_is_noted_before_its_bytes_are_sent(cloud):
+    context = Curious(data=[DATA])
+    assert restore(cloud, context) == context.told
+    failing = Curious("restore-2", data=[DATA], damage=DamagedDataError())
+    with pytest.raises(DamagedDataError):
+        restore(cloud, failing)
+    assert failing.told
+    assert failing.made == {}
+
+
+@pytest.mark.parametrize(
+    "change", [None, {"status": "saving"}, {"status": "deactivated"}, {"checksum": "of others"}]
+)
+def test_an_image_that_was_noted_but_is_not_whole_is_uploaded_again(cloud, change):
     context = FakeContext(data=[DATA])
     first = restore(cloud, context)
-    if status is None:
+    if change is None:
         del cloud.images[first]
     else:
-        cloud.images[first]["status"] = status
+        cloud.images[first] |= change
     with pytest.raises(StillBuilding, match=first):
         restore(cloud, context)
     second = restore(cloud, context)
