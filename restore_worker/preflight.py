@@ -123,7 +123,7 @@ class _Checks:
             hot = None if problems else assemble(fragments, self.record.description)
             heat = Heat(self.record.cloud)
             if hot is not None and heat.find(stack_name(self.record.id)) is None:
-                heat.try_room(hot.resources, len(hot.text))
+                heat.try_room(hot)
 
     def _steps(self) -> Iterator[Step]:
         for progress, text in self.ledger.work(self.record.id):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from restore_worker.template import HOT_VERSION, Hot
 # On all our stacks.
 _TAG = "restore-worker"
 _GONE = "DELETE_COMPLETE"
+# Bytes of a request at most that are not the template or its parameters' values: name, tags, options.
+_BESIDE = 500
 
 
 def stack_name(restore_id: str) -> str:
@@ -111,14 +114,14 @@ class Heat:
             stacks = map(_stack, self._client.stacks.list(tags=_TAG))
             return {found.name: found for found in stacks if found.status != _GONE}
 
-    def try_room(self, resources: int, size: int) -> None:
-        """Return if Heat has room for one more stack, and takes a template so large; changes nothing.
+    def try_room(self, hot: Hot) -> None:
+        """Return if Heat has room for one more stack, and takes template and request so large; changes nothing.
 
-        size: characters of `Hot.text`.
+        hot: it may lack values yet.
         """
         with translated(self._cloud, "trying how large a stack may be"):
             try:
-                self._client.stacks.preview(stack_name=stack_name("room"), template=_stand_in(resources, size))
+                self._client.stacks.preview(**_stand_in(hot))
             except heat.HTTPBadRequest as error:
                 match error.error["error"]:
                     # As far as Heat got: it counts before it looks for parameters.
@@ -128,8 +131,8 @@ class Heat:
                         # Heat says itself what to do about too many stacks.
                         advice = "" if "per tenant" in words else "restore less at a time, or "
                         raise CloudError(
-                            f"Heat of cloud {self._cloud} takes no stack of {resources} resources and {size}"
-                            f" characters: {words.rstrip('.')}; {advice}have the limit raised"
+                            f"Heat of cloud {self._cloud} takes no stack of {hot.resources} resources and"
+                            f" {len(hot.text)} characters: {words.rstrip('.')}; {advice}have the limit raised"
                         ) from error
                 raise
 
@@ -289,15 +292,19 @@ def _tags(restore_id: str, checkpoint_id: str) -> list[str]:
     return [f"restore:{restore_id}", f"checkpoint:{checkpoint}"[:80], _TAG]
 
 
-def _stand_in(resources: int, size: int) -> str:
-    """Return a template of so many resources and characters.
+def _stand_in(hot: Hot) -> dict[str, Any]:
+    """Return a request as large as the real one, with a template of as many resources and characters.
 
     It has a parameter that nobody gives: Heat looks for that right after it has looked at these numbers, and need
     not work out how the resources depend on each other, which takes it 20 s for 3,000.
     """
-    template = {
-        "heat_template_version": HOT_VERSION,
-        "parameters": {"absent": {"type": "string"}},
-        "resources": {f"r{number}": {"type": "OS::Heat::None"} for number in range(resources)},
-    }
-    return json.dumps(template).ljust(size)
+    things = "".join(f"  r{number}: {{type: OS::Heat::None}}\n" for number in range(hot.resources))
+    head = f"heat_template_version: '{HOT_VERSION}'\nparameters: {{absent: {{type: string}}}}\nresources:\n"
+    text = f"{head}{things}".ljust(len(hot.text))
+    # What is to be built yet has an id like everything else.
+    values = dict.fromkeys((*hot.values, *hot.open_parameters), str(uuid.UUID(int=0)))
+    real = {"template": hot.text, "parameters": values}
+    # In a request, what is not ASCII takes six bytes or more.
+    rest = len(json.dumps(real)) + _BESIDE - len(json.dumps(text))
+    environment = {"parameter_defaults": {"rest": " " * rest}}
+    return {"stack_name": stack_name(f"room-{uuid.uuid4()}"), "template": text, "environment": environment}

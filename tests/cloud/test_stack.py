@@ -181,9 +181,14 @@ def test_what_the_cloud_does_not_have_is_refused_before_anything_is_made(heat, r
     assert heat.find(f"restore-{restore_id}") is None
 
 
+def sized(resources: int, size: int) -> Hot:
+    """Return so much of a template as it takes to look for room."""
+    return Hot("x" * size, {}, ("p_image",), resources)
+
+
 def test_there_is_room_for_a_thousand_resources_and_it_is_soon_known(heat):
     begun = time.monotonic()
-    heat.try_room(1000, 500_000)
+    heat.try_room(sized(1000, 500_000))
     assert time.monotonic() - begun < 10
 
 
@@ -191,22 +196,38 @@ def test_a_template_that_is_too_large_is_told(heat):
     with pytest.raises(
         CloudError, match=r"no stack of 1 resources and 600000 characters: .*600000.*exceeds maximum"
     ):
-        heat.try_room(1, 600_000)
+        heat.try_room(sized(1, 600_000))
+
+
+def test_a_request_that_is_too_large_is_told_though_the_template_is_not(heat, restore_id):
+    # Some text that a user gave, such as a description: 1 MiB is the limit, and each such character takes six bytes.
+    text = "ж" * 180_000
+    large = hot_of(one=HeatResource("OS::Heat::Value", {"value": text}))
+    assert len(large.text) < 500_000
+    told = r"Request limit exceeded: JSON body size \(\d+ bytes\) exceeds maximum allowed size \(1048576 bytes\)"
+    with pytest.raises(CloudError, match=rf"no stack of 1 resources and \d+ characters: {told}; restore less"):
+        heat.try_room(large)
+    # It is so, not merely thought to be so.
+    with pytest.raises(CloudError, match=told):
+        heat.preview(restore_id, large)
+    smaller = hot_of(one=HeatResource("OS::Heat::Value", {"value": text[:170_000]}))
+    heat.try_room(smaller)
+    heat.preview(restore_id, smaller)
 
 
 def test_limits_of_heat_are_told_before_anything_is_made(cloud, demo, heat, restore_id):
     limits = {"max_resources_per_stack": 3, "max_stacks_per_tenant": len(list(demo.orchestration.stacks())) + 1}
     with cloud.configured("heat", {"DEFAULT": limits}):
-        heat.try_room(3, 1000)
+        heat.try_room(sized(3, 1000))
         with pytest.raises(
             CloudError, match=r"no stack of 4 resources .*: Maximum resources per stack exceeded; restore"
         ):
-            heat.try_room(4, 1000)
+            heat.try_room(sized(4, 1000))
         create(heat, restore_id, hot_of(one=thing()))
         with pytest.raises(
             CloudError, match=r"maximum stacks per tenant.*delete some stacks; have the limit raised"
         ):
-            heat.try_room(3, 1000)
+            heat.try_room(sized(3, 1000))
 
 
 def test_there_is_no_stack_where_there_is_none(heat):
