@@ -174,8 +174,8 @@ def backup(demo) -> Iterator[Node]:
             )
 
 
-def test_a_volume_of_a_backup_has_another_type_and_size_and_boots(cloud, demo, backup):
-    given = {"restore_volume_type": "premium", "restore_size": 2, "restore_availability_zone": "nova"}
+def test_a_volume_of_a_backup_has_another_type_and_size_and_zone_and_boots(cloud, demo, backup):
+    given = {"restore_volume_type": "premium", "restore_size": 2, "restore_availability_zone": "far"}
     with direct(demo, backup, boots=True, **given) as made:
         assert made.try_to_build(made.context()) is None
         volume_id = made.build(made.context())
@@ -184,7 +184,7 @@ def test_a_volume_of_a_backup_has_another_type_and_size_and_boots(cloud, demo, b
         # The backup's volume was one of a restore, with metadata that Cinder brings back.
         assert (volume.name, volume.metadata["restore_worker_restore"]) == ("direct volume", made.restore_id)
         assert (volume.size, volume.volume_type, volume.is_bootable) == (2, "premium", True)
-        assert volume.availability_zone == "nova"
+        assert volume.availability_zone == "far"
         assert beginning(cloud, volume_id) == DATA
 
 
@@ -220,7 +220,7 @@ def told(cloud, node: Node, size: int = 0, **parameters) -> set[str]:
 
 
 def test_checks_find_what_is_there(demo, backup):
-    volume = {"restore_volume_type": "premium", "restore_availability_zone": "nova", "restore_size": 1}
+    volume = {"restore_volume_type": "premium", "restore_availability_zone": "far", "restore_size": 1}
     server = {"restore_availability_zone": "nova", "restore_net_id": demo.network.find_network("public").id}
     image = demo.image.find_image("tiny").id
     network = nodes.network("project-1", routers=[nodes.router("router-1", "r", "elsewhere")])

@@ -136,6 +136,11 @@ def _cinder(site: Site) -> Sections:
         "helper_command": f"{site.bin}/privsep-helper --config-file {site.conf('cinder')}",
         "capabilities": "",
     }
+    files = {
+        "volume_driver": "cloud_drivers.volumes.FileDriver",
+        "volume_backend_name": "file",
+        "volumes_dir": data / "volumes",
+    }
     return _base(
         site,
         "cinder",
@@ -146,7 +151,7 @@ def _cinder(site: Site) -> Sections:
         resource_query_filters_file=paste / "resource_filters.json",
         rootwrap_config=paste / "rootwrap.conf",
         glance_api_servers=site.url("glance"),
-        enabled_backends="file,fake",
+        enabled_backends="file,far,fake",
         default_volume_type="standard",
         image_conversion_dir=data / "conversion",
         report_interval=5,
@@ -160,11 +165,8 @@ def _cinder(site: Site) -> Sections:
         **{f"quota_{kind}": 1000 for kind in ("volumes", "snapshots", "backups")},
         **{f"quota_{kind}": 100_000 for kind in ("gigabytes", "backup_gigabytes")},
     ) | {
-        "file": {
-            "volume_driver": "cloud_drivers.volumes.FileDriver",
-            "volume_backend_name": "file",
-            "volumes_dir": data / "volumes",
-        },
+        "file": files,
+        "far": files | {"backend_availability_zone": "far"},
         "fake": {
             "volume_driver": "cinder.tests.fake_driver.FakeLoggingVolumeDriver",
             "volume_backend_name": "fake",

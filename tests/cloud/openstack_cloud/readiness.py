@@ -11,7 +11,7 @@ from tests.cloud.openstack_cloud.rest import Administrator
 from tests.cloud.openstack_cloud.site import Site, SiteError
 
 _HEARTBEATS = {"cinder": "/v3/{project}/os-services", "nova": "/v2.1/os-services"}
-_POOLS = {"file", "fake"}
+_BACK_ENDS = {"cloud@file", "cloud@far", "cloud@fake"}
 
 
 def wait(site: Site, names: Collection[str], seconds: float = 300) -> None:
@@ -51,7 +51,7 @@ def _is_known(admin: Administrator, name: str) -> bool:
     """Tell whether the schedulers have heard of what the service offers: until then they find no host for anything."""
     if name in ("cinder-volume", "cinder-scheduler"):
         pools = admin.call("GET", "cinder", "/v3/{project}/scheduler-stats/get_pools")["pools"]
-        return {each["name"].rpartition("#")[2] for each in pools} >= _POOLS
+        return {each["name"].partition("#")[0] for each in pools} >= _BACK_ENDS
     if name == "nova-compute":
         return bool(admin.call("GET", "nova", "/v2.1/os-hypervisors")["hypervisors"])
     return True
