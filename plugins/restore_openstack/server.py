@@ -59,7 +59,10 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
         ("mountpoint", "volumes are attached in the original order, but Nova chooses the devices' names"),
         ("local disks", "ephemeral and swap disks come back empty, as the flavor has them"),
         ("admin_pass", "it was not saved; passwords are as on the disk"),
-        ("floating_ips", "the bank has their addresses, but neither their ids nor which port had them"),
+        (
+            "floating_ips",
+            "each comes back as another address unless they are existing; which port had which was not saved",
+        ),
     )
 
     def implied_dependencies(self, resource: Resource, selection: Selection) -> Iterable[ResourceKey]:

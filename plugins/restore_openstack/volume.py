@@ -47,7 +47,10 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         ("multiattach", "it belongs to the volume type, which was not saved"),
         ("encryption", "it belongs to the volume type, which was not saved"),
         ("description", "the volume comes back without one unless restore_description gives it"),
-        ("metadata", "the volume's metadata was not saved: a Cinder backup brings its own, else there is none"),
+        (
+            "metadata",
+            "it was not saved; a Cinder backup brings its own, the restore adds restore_worker_* to some",
+        ),
         ("volume_image_metadata", "what Cinder knew of the image that the volume was made of was not saved"),
         ("readonly", "the volume comes back writable"),
         ("group_id", "groups of volumes and their consistency were not saved"),

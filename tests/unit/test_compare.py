@@ -97,9 +97,30 @@ def test_a_port_that_came_back_otherwise_is_found(field, value):
 
 
 def test_a_difference_that_the_page_tells_is_allowed():
+    (found,) = ports(tags=["a"])
+    assert found.field == "port_metadata.tags"
+    assert not_allowed([found]) == []
+
+
+def test_what_comes_back_otherwise_than_the_page_says_is_not_allowed():
     (found,) = ports(**{"binding:vnic_type": "direct"})
     assert found.field == "port_metadata.binding:vnic_type"
-    assert not_allowed([found]) == []
+    assert not_allowed([found]) == [found]
+    assert not_allowed([found._replace(original="direct", restored="normal")]) == []
+
+
+@pytest.mark.parametrize(
+    ("original", "restored", "allowed"),
+    [
+        ({"a": "b"}, {}, False),
+        ({}, {"restore_worker_restore": "r", "restore_worker_original": "v"}, True),
+        ({}, {"restore_worker_restore": "r", "restore_worker_original": "another"}, False),
+        ({}, {"restore_worker_restore": "r", "restore_worker_original": "v", "a": "b"}, False),
+    ],
+)
+def test_a_volume_has_the_marks_of_its_restore_and_no_other_metadata(original, restored, allowed):
+    found = Difference("OS::Cinder::Volume", "metadata", "v", original, restored)
+    assert not_allowed([found]) == ([] if allowed else [found])
 
 
 def test_rules_are_compared_by_what_they_say():
@@ -127,12 +148,13 @@ def test_what_is_missing_and_what_is_new_is_found():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"encrypted": True, "volume_type": "premium", "metadata": {"a": "b"}}, []),
+        ({"encrypted": True, "volume_image_metadata": {"a": "b"}}, []),
+        ({"volume_type": "premium"}, ["volume_type"]),
         ({"content": "01", "size": 2}, ["size", "content"]),
         ({"bootable": True}, ["bootable"]),
     ],
 )
-def test_a_volumes_type_may_differ_but_not_its_bytes(changes, expected):
+def test_what_was_not_saved_of_a_volume_may_differ_but_not_its_bytes(changes, expected):
     before, after = VolumeRecord.model_validate(VOLUME), VolumeRecord.model_validate(VOLUME | changes)
     differences = compare({"v": before}, {"w": after}, {"v": "w"})
     assert len(differences) >= len(changes)
