@@ -9,6 +9,8 @@ export OS_CLIENT_CONFIG_FILE
 . examples/with-up.sh
 export RESTORE_BANK="$state/bank"
 
+# What a demonstration that broke off left.
+python -m tests.cloud.lost --clean
 say 'An application in a bank, and nowhere else:'
 python -m tests.cloud.lost "$RESTORE_BANK"
 public=$(cat "$RESTORE_BANK/public-network")
