@@ -25,6 +25,7 @@ class Belonging:
     id: on the target.
     status: as Heat says it; "" for what was built beside the stack.
     addresses: of servers and floating IPs, once the stack is complete.
+    reason: Heat's, of what failed.
     """
 
     type: str
@@ -33,6 +34,7 @@ class Belonging:
     id: str
     status: str
     addresses: tuple[str, ...] = ()
+    reason: str = ""
 
 
 def belongings(ledger: Ledger, restore_id: str) -> list[Belonging]:
@@ -53,7 +55,8 @@ def titles(ledger: Ledger, restore_id: str) -> dict[str, str]:
 def _of_heat(ledger: Ledger, restore_id: str, fragments: Mapping[str, Fragment]) -> Iterator[Belonging]:
     log = ledger.stacks.get(restore_id)
     if log.id:
-        yield Belonging("OS::Heat::Stack", f"restore-{restore_id}", "", log.id, log.status)
+        reason = _reason(log.status, log.reason)
+        yield Belonging("OS::Heat::Stack", f"restore-{restore_id}", "", log.id, log.status, reason=reason)
     by_name = {fragment_name(original_id, each): (original_id, each) for original_id, each in fragments.items()}
     for built in ledger.stacks.built(restore_id):
         if built.physical_id and built.status != "DELETE_COMPLETE":
@@ -69,7 +72,12 @@ def _built(built: Built, original_id: str, fragment: Fragment | None, outputs: M
         dict.fromkeys(text for each in told for text in _leaves(json.loads(each)) if _is_address(text))
     )
     stands_for = original_id if fragment and fragment.output else ""
-    return Belonging(built.type, title, stands_for, built.physical_id, built.status, addresses)
+    reason = _reason(built.status, built.reason)
+    return Belonging(built.type, title, stands_for, built.physical_id, built.status, addresses, reason)
+
+
+def _reason(status: str, words: str) -> str:
+    return words if status.endswith("_FAILED") else ""
 
 
 def _beside(ledger: Ledger, restore_id: str, fragments: Mapping[str, Fragment]) -> Iterator[Belonging]:

@@ -80,8 +80,8 @@ class Destroy(_MayWait):
     """Delete all that a restore made.
 
     That is its stack with everything in it, and what was built beside it. It is
-    listed first; without --yes you are asked. One that still runs is cancelled
-    before; one whose destruction failed is destroyed again.
+    listed first; without --yes you are asked. One that still runs is to be
+    cancelled before; one whose destruction failed is destroyed again.
     """
 
     example = "restore-worker destroy 5f0c4a9e-... --yes --wait"

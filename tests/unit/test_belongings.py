@@ -49,7 +49,9 @@ class World:
         stacks, state = self.ledger.stacks, RestoreState.CREATING
         stacks.begin(self.id, state, "", keep=True)
         stacks.asked(self.id, state, "stack-id")
-        assert stacks.observe(self.id, state, StackLog("stack-id", status, "", "e1"), [], built, seen_before="")
+        assert stacks.observe(
+            self.id, state, StackLog("stack-id", status, "as Heat says", "e1"), [], built, seen_before=""
+        )
 
     @property
     def belongings(self) -> list[Belonging]:
@@ -120,6 +122,16 @@ def test_what_has_no_id_or_is_deleted_does_not_exist(at_heat):
         Built("floating_ip_floatingip_203.0.113.7", FLOATING, "DELETE_COMPLETE", "", "old-floating"),
     )
     assert [each.id for each in at_heat.belongings] == ["stack-id", "new-image"]
+
+
+def test_what_failed_is_told_with_its_reason(at_heat):
+    at_heat.create(
+        Built("server_server-1", SERVER, "CREATE_FAILED", "no host", "new-server"),
+        Built("floating_ip_floatingip_203.0.113.7", FLOATING, DONE, "state changed", "new-floating"),
+        status="CREATE_FAILED",
+    )
+    told = {each.id: each.reason for each in at_heat.belongings}
+    assert told == {"stack-id": "as Heat says", "new-server": "no host", "new-floating": "", "new-image": ""}
 
 
 def test_people_call_resources_by_type_and_name(at_heat):
