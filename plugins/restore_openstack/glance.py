@@ -48,15 +48,22 @@ class _Usage(BaseModel):
 
 
 def check_room(data: BankData, target: Target, report: Report) -> None:
-    """Tell if the image would be larger than what Glance lets the project still have, as far as it says so."""
-    quota = target.look("limits of Glance", lambda: _usage(target.connection())).get("image_size_total")
-    if quota is None or quota.limit < 0:
-        return
-    size = -(-target.data_size(data) // _MIB)
-    if quota.usage + size > quota.limit:
+    """Tell if one image more, or one so large, is more than Glance lets the project have, as far as it says so."""
+    usage = target.look("limits of Glance", lambda: _usage(target.connection()))
+    count, total = usage.get("image_count_total"), usage.get("image_size_total")
+    if count is not None and 0 <= count.limit <= count.usage:
         report.problem(
             "data",
-            f"its image takes {size} MiB, but of {quota.limit} MiB of images the project has {quota.usage} MiB: "
+            f"it takes an image, but of {count.limit} images the project has {count.usage}: delete some, or have "
+            "an admin raise image_count_total (openstack limit set)",
+        )
+    if total is None or total.limit < 0:
+        return
+    size = -(-target.data_size(data) // _MIB)
+    if total.usage + size > total.limit:
+        report.problem(
+            "data",
+            f"its image takes {size} MiB, but of {total.limit} MiB of images the project has {total.usage} MiB: "
             "delete images, or have an admin raise image_size_total (openstack limit set)",
         )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -221,7 +222,14 @@ def test_discard_deletes_what_was_made_and_nothing_else(cloud):
         ({}, []),
         ({"image_size_total": {"limit": -1, "usage": 5000}}, []),
         ({"image_size_total": {"limit": 1034, "usage": 10}}, []),
-        ({"image_size_total": {"limit": 1033, "usage": 10}}, ["data"]),
+        ({"image_size_total": {"limit": 1033, "usage": 10}}, ["image_size_total"]),
+        ({"image_count_total": {"limit": -1, "usage": 10}}, []),
+        ({"image_count_total": {"limit": 11, "usage": 10}}, []),
+        ({"image_count_total": {"limit": 10, "usage": 10}}, ["image_count_total"]),
+        (
+            {"image_count_total": {"limit": 0, "usage": 0}, "image_size_total": {"limit": 0, "usage": 0}},
+            ["image_count_total", "image_size_total"],
+        ),
     ],
 )
 def test_an_image_must_fit_into_what_glance_allows(cloud, usage, problems):
@@ -231,5 +239,6 @@ def test_an_image_must_fit_into_what_glance_allows(cloud, usage, problems):
     work, _ = selection.prepare(NODE.key)
     target = FakeTarget(cloud.connect(), size=1024 * 1024**2)
     ImagePlugin().check(selection.resource(NODE.key), work, target, report)
-    assert [each.field for each in report.problems] == problems
-    assert all("1024 MiB" in each.text and "image_size_total" in each.text for each in report.problems)
+    assert {each.field for each in report.problems} <= {"data"}
+    assert [re.findall(r"raise (\w+) ", each.text) for each in report.problems] == [[name] for name in problems]
+    assert all("1024 MiB" in each.text for each in report.problems if "size" in each.text)
