@@ -99,7 +99,8 @@ def check_credentials(name: str) -> None:
         if access.application_credential["restricted"]:
             raise CloudError(
                 f"cloud {name}: Heat creates no stack with the restricted application credential in clouds.yaml;"
-                " make another: openstack application credential create --unrestricted restore-worker"
+                " name user and password there, or an unrestricted one, where Keystone lets that make trusts:"
+                " openstack application credential create --unrestricted restore-worker"
             )
         query = {"trustor_user_id": access.user_id}
         try:

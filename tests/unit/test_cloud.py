@@ -245,7 +245,9 @@ def test_a_password_is_good_for_stacks(stub):
 
 def test_a_restricted_application_credential_is_refused_with_the_command_that_mends_it(stub):
     stub.grants["application_credential"] = {"id": "credential", "name": "mine", "restricted": True}
-    with pytest.raises(CloudError, match="openstack application credential create --unrestricted"):
+    with pytest.raises(
+        CloudError, match=r"name user and password there, or .* create --unrestricted restore-worker"
+    ):
         cloud.check_credentials("stub")
 
 
