@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tests.cloud.openstack_cloud.site import ROOT, SiteError
 
+# A command of each; that of RabbitMQ is none that other programs in Erlang bring.
 _PACKAGES = {
-    "rabbitmq-server": "epmd",
+    "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "mariadb-server": "mariadbd",
     "qemu-utils": "qemu-img",
     "build-essential": "gcc",
