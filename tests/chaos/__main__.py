@@ -67,7 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="how many (default: 200)")
     parser.add_argument("--seed", type=int, default=1, help="what all is drawn from (default: 1)")
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side (default: 2)")
+    parser.add_argument("--jobs", type=int, default=3, help="runs side by side (default: 3)")
     parser.add_argument("--only", type=int, nargs="+", metavar="N", help="only the runs of these numbers")
     parser.add_argument("--report", type=Path, metavar="FILE", help="Markdown page whose table is written anew")
     chosen = parser.parse_args()

@@ -99,7 +99,8 @@ class Checks:
     def leftovers(self) -> None:
         """Nothing stays in Redis but what is known of the restore, bindings of queues, and what ends by itself."""
         client = self.run.client
-        due = client.zrange("restores:due", 0, -1)
+        # The restore itself is looked at once more, when it has expired.
+        due = set(client.zrange("restores:due", 0, -1)) - {f"{self.restore_id}/"}
         if due:
             self.tell("leaked", f"restores:due still has {due}")
         for key in sorted(client.scan_iter(count=1000)):
@@ -112,13 +113,8 @@ class Checks:
         if key.startswith(f"restore:{{{self.restore_id}}}:"):
             return "does not expire" if ttl == _FOR_EVER else ""
         # Beat goes on, and so do its messages.
-        if key in {
-            "restores",
-            "restores:reconciled",
-            RECONCILE_QUEUE,
-            "unacked",
-            "unacked_index",
-        } or key.startswith("_kombu.binding"):
+        of_all = {"restores", "restores:due", "restores:reconciled", RECONCILE_QUEUE, "unacked", "unacked_index"}
+        if key in of_all or key.startswith("_kombu.binding"):
             return ""
         if key.startswith("celery-taskset-meta-") and not key.endswith(".c"):
             return f"a chord that nobody needs, for {ttl} s"
