@@ -107,6 +107,31 @@ def test_ten_thousand_large_objects_are_refused_after_the_first_few(tmp_path):
     assert run.resident < 300
 
 
+# What is no plain file
+
+
+@pytest.mark.parametrize("name", [INDEX, METADATA, STATUS])
+@pytest.mark.parametrize(
+    "put",
+    [
+        os.mkfifo,
+        os.mkdir,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(path),
+        lambda path: path.symlink_to("/etc/passwd"),
+    ],
+    ids=["pipe", "folder", "device", "loop", "file elsewhere"],
+)
+def test_what_is_no_plain_file_is_told_at_once(tmp_path, name, put):
+    folder = write(WHOLE, tmp_path)
+    (folder / name).unlink()
+    put(folder / name)
+    run = measured("plan", WHOLE.id, "--bank", str(tmp_path), seconds=30)
+    assert run.code == 1
+    assert WHOLE.id in run.err
+    assert run.resident < 150
+
+
 # JSON
 
 DEEP = b"[" * 10_000 + b"]" * 10_000
