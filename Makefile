@@ -8,7 +8,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo demo-cloud test unit fuzz lint types audit cloud test-cloud cloud-down cloud-wipe chaos chaos-cloud bench docs lock clean
+.PHONY: setup demo demo-cloud test unit fuzz lint types audit cloud test-cloud cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
 
 setup: .venv/.dev
 
@@ -66,6 +66,10 @@ chaos-cloud: .venv/.dev cloud
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
+
+# A thousand restores, until all of them have expired: ten minutes.
+soak: .venv/.dev
+	$(BIN)/python -m benchmarks.soak
 
 # The pages that are drawn from the code.
 docs: .venv/.dev
