@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pydantic import BaseModel, ValidationError
 
 from restore_worker.checkpoint import first_error
+from restore_worker.errors import ParameterError
 from restore_worker.graph import ResourceGraph
 from restore_worker.plugin import NoParameters
 from restore_worker.registry import AnyPlugin, Registry
@@ -34,6 +35,7 @@ class ParsedParameters:
         self._registry = registry
         self._tell = tell
         self._known: dict[ResourceKey, BaseModel] = {}
+        _check_form(given)
         types = {key.type for key in graph.nodes}
         for target, values in given.items():
             key = ResourceKey(*target.partition("#")[::2])
@@ -76,3 +78,15 @@ class ParsedParameters:
         except ValidationError as error:
             name, message = first_error(error)
             self._tell(key, f"parameter {name}", message)
+
+
+def _check_form(given: RestoreParameters) -> None:
+    """Raise ParameterError unless it is texts by mapping: what Python callers give, nobody has parsed."""
+    if not isinstance(given, Mapping) or not all(
+        isinstance(target, str) and isinstance(values, Mapping) and all(isinstance(name, str) for name in values)
+        for target, values in given.items()
+    ):
+        raise ParameterError(
+            "parameters are values by name by TYPE or TYPE#ID, such as "
+            '{"OS::Nova::Server": {"restore_flavor_id": "m1.small"}}'
+        )

@@ -18,11 +18,13 @@ from restore_worker.errors import (
     BankError,
     CheckpointError,
     GraphError,
+    ParameterError,
     RestoreError,
     UnknownRestoreError,
     printable,
 )
 from restore_worker.plan import make_plan
+from restore_worker.registry import installed
 from tests.support import nodes
 from tests.support.banks import INDEX, BankCheckpoint, Edited, data_of, write
 from tests.support.measured import measured
@@ -380,6 +382,30 @@ def test_every_command_checks_the_id(redis_url, ran, verb):
     code, out, err = ran(verb, "../..}:record")
     assert (code, out) == (1, "")
     assert err == "'../..}:record' is no id of a restore: `restore-worker list` shows them\n"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [5, "x", ["OS::Nova::Server"], {5: {}}, {"OS::Nova::Server": 5}, {"OS::Nova::Server": {5: 5, "x": 5}}],
+    ids=str,
+)
+def test_parameters_of_another_form_are_told(tmp_path, parameters):
+    write(WHOLE, tmp_path)
+    with pytest.raises(ParameterError, match="parameters are values by name by TYPE or TYPE#ID, such as"):
+        restore.plan(WHOLE.id, bank=tmp_path, parameters=parameters)
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()) | st.binary()
+
+
+@given(data=st.data(), value=VALUES | st.dictionaries(st.text(), VALUES))
+def test_any_value_of_a_parameter_is_told_or_taken(samples, data, value):
+    resource_type = data.draw(st.sampled_from(["OS::Nova::Server", "OS::Cinder::Volume", "OS::Neutron::Network"]))
+    name = data.draw(st.sampled_from(sorted(installed()[resource_type].Parameters.model_fields)) | st.text())
+    plan = make_plan(samples, WHOLE.id, parameters={resource_type: {name: value}})
+    for problem in plan.problems:
+        assert "broke:" not in problem.message
+        assert printable(str(problem)) == str(problem)
 
 
 @given(st.text())
