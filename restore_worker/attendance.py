@@ -27,8 +27,6 @@ def attendants(seconds: float) -> dict[str, Attendant]:
 
     LedgerUnavailableError if they cannot be asked.
     """
-    from kombu.exceptions import OperationalError
-
     from restore_worker.app import app
 
     def ask(question: str) -> dict[str, Any]:
@@ -37,7 +35,7 @@ def attendants(seconds: float) -> dict[str, Attendant]:
 
     try:
         queues, versions = ask("active_queues"), ask("restore_worker_version")
-    except OperationalError as error:
+    except _lost() as error:
         raise LedgerUnavailableError(f"workers cannot be asked: {error}") from error
     return {
         name: Attendant(frozenset(queue["name"] for queue in taken), versions.get(name, {}).get("version"))
@@ -47,13 +45,11 @@ def attendants(seconds: float) -> dict[str, Attendant]:
 
 def missing(ledger: Ledger, queues: Iterable[str]) -> list[str]:
     """Return what keeps tasks on these queues from running, a sentence each."""
-    from kombu.exceptions import OperationalError
-
     from restore_worker.app import app
 
     try:
         answers = app.control.inspect(timeout=1.0).active_queues() or {}
-    except OperationalError:
+    except _lost():
         return ["Redis does not answer"]
     attended = {queue["name"] for queues in answers.values() for queue in queues}
     found = [f"no worker on queue {queue}" for queue in sorted(set(queues) - attended)]
@@ -63,3 +59,12 @@ def missing(ledger: Ledger, queues: Iterable[str]) -> list[str]:
     elif silent > QUIET_SECONDS:
         found.append(f"no beat for {silent:.0f} s")
     return found
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    """Return what Celery raises when Redis does not answer: Kombu's error, or the client's own."""
+    from kombu.exceptions import OperationalError
+
+    from restore_worker.app import app
+
+    return (OperationalError, *app.connection_for_read().connection_errors)

@@ -16,6 +16,8 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password")
 _TLS_OPTIONS = (*_TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname")
 # A Sentinel answers from memory: one that takes longer than so many seconds is not worth the wait for it.
 _SENTINEL_SECONDS = 5.0
+# How long a master that may be hanging is waited for.
+_MASTER_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,27 @@ class RedisAddress:
             "redis_username": self.user,
             "redis_password": self.password,
         }
+        if self.master:
+            settings |= {
+                "redis_socket_timeout": _MASTER_SECONDS,
+                "redis_socket_connect_timeout": _SENTINEL_SECONDS,
+            }
         if self.tls is not None:
             settings |= {"broker_use_ssl": dict(self.tls), "redis_backend_use_ssl": dict(self.tls)}
         return settings
 
     def transport_options(self) -> dict[str, Any]:
         """Return what Celery's broker and result backend take beside a URL."""
-        return {"master_name": self.master, "sentinel_kwargs": self.sentinel_options()} if self.master else {}
+        if not self.master:
+            return {}
+        return {
+            "master_name": self.master,
+            "sentinel_kwargs": self.sentinel_options(),
+            # A master that hangs is replaced; by default its clients would wait for it for ever.
+            "socket_timeout": _MASTER_SECONDS,
+            "socket_connect_timeout": _SENTINEL_SECONDS,
+            "socket_keepalive": True,
+        }
 
     def _celery_url(self, login: str) -> str:
         if self.socket:
