@@ -26,7 +26,7 @@ class Application:
     """What `build` made, by id.
 
     web: server that boots from ``image``, with ``data`` attached in that order and a floating IP.
-    db: server that boots from the volume ``boot``, with a port in both networks.
+    db: server that boots from the volume ``boot``, with ``db_data`` attached in that order and a port in both networks.
     loose: volume that no server has.
     """
 
@@ -37,6 +37,7 @@ class Application:
     db: str
     boot: str
     data: tuple[str, ...]
+    db_data: tuple[str, ...]
     loose: str
 
     @property
@@ -47,7 +48,7 @@ class Application:
     @property
     def volumes(self) -> tuple[str, ...]:
         """All volumes."""
-        return (self.boot, *self.data, self.loose)
+        return (self.boot, *self.data, *self.db_data, self.loose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def build(cloud: Connection, name: str, disks: Path, *, public: str = "public", 
         cloud.block_storage.create_volume(name=f"{name}-boot", size=1, imageRef=image),
         cloud.block_storage.create_volume(name=f"{name}-data-1", size=1, volume_type="standard"),
         cloud.block_storage.create_volume(name=f"{name}-data-2", size=2, volume_type="standard"),
+        cloud.block_storage.create_volume(name=f"{name}-db-1", size=1, volume_type="standard"),
+        cloud.block_storage.create_volume(name=f"{name}-db-2", size=1, volume_type="standard"),
         cloud.block_storage.create_volume(name=f"{name}-loose", size=1, volume_type="standard"),
     ]
     cloud.compute.create_keypair(name=f"{name}-key", public_key=_PUBLIC_KEY)
@@ -84,14 +87,17 @@ def build(cloud: Connection, name: str, disks: Path, *, public: str = "public", 
     for volume in volumes:
         cloud.block_storage.wait_for_status(volume, "available", ["error"], interval=1, wait=_PATIENCE)
         fill(volume_file(disks, volume.id), chance)
-    boot, first, second, loose = (str(volume.id) for volume in volumes)
+    boot, first, second, first_of_db, second_of_db, loose = (str(volume.id) for volume in volumes)
     web, db = _servers(cloud, name, networks, image=image, boot=boot)
-    for data in (first, second):
-        _attach(cloud, web, data)
+    # The database's in another order than they were made in.
+    data, db_data = (first, second), (second_of_db, first_of_db)
+    for server, attached in ((web, data), (db, db_data)):
+        for volume_id in attached:
+            _attach(cloud, server, volume_id)
     port = next(iter(cloud.network.ports(device_id=web)))
     external = cloud.network.find_network(public, ignore_missing=False).id
     cloud.network.create_ip(floating_network_id=external, port_id=port.id)
-    return Application(name, (networks.front, networks.back), image, web, db, boot, (first, second), loose)
+    return Application(name, (networks.front, networks.back), image, web, db, boot, data, db_data, loose)
 
 
 def _image(cloud: Connection, name: str, data: bytes) -> str:

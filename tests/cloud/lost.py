@@ -20,7 +20,7 @@ NAME = "shop"
 def lose(bank: Path) -> None:
     """Build the application, save it in the bank, and delete it; progress goes to stdout, a line a step."""
     cloud = openstack.connect(cloud="demo")
-    print("an application is built on the test cloud: two networks, two servers, four volumes ...")  # noqa: T201 - it talks to people
+    print("an application is built on the test cloud: two networks, two servers, six volumes ...")  # noqa: T201 - it talks to people
     made = application.build(cloud, NAME, Site.named("one").data / "cinder" / "volumes")
     print("it is saved in a bank, in Karbor's format: bytes of images, Cinder backups of volumes ...")  # noqa: T201 - the same
     protect.protect(cloud, protect.Plan(NAME, made.servers, (made.loose,), made.networks), bank)
