@@ -32,7 +32,6 @@ def install(venv: Path) -> None:
     _log.info("installing OpenStack into %s (two minutes) ...", venv)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     _run([sys.executable, "-m", "venv", str(venv)])
-    _run([*pip, "wheel"])  # what comes as source alone is built here
     _run([*pip, "--require-hashes", "-r", str(_REQUIREMENTS)])
     stamp.write_text(wanted)
 
