@@ -91,7 +91,15 @@ def backup(cloud, demo) -> Iterator[str]:
 def images_ever() -> int:
     """Return how many images Glance was ever told of: it keeps a row of those that were deleted, too."""
     socket = Site.named("one").run / "mysql.sock"
-    command = ["mariadb", "--no-defaults", "-uroot", f"-S{socket}", "-N", "-e", "SELECT COUNT(*) FROM glance.images"]
+    command = [
+        "mariadb",
+        "--no-defaults",
+        "-uroot",
+        f"-S{socket}",
+        "-N",
+        "-e",
+        "SELECT COUNT(*) FROM glance.images",
+    ]
     return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
