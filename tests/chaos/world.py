@@ -20,12 +20,14 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import yaml
+
 from tests.support.stub_identity import StubIdentity
 
 
 @dataclass
 class StubStack:
-    """A stack. done: when it will be complete, on `time.time`."""
+    """A stack. begun, done: when its action was begun and will be done, on `time.time`; past: what has happened to it."""
 
     id: str
     name: str
@@ -33,31 +35,51 @@ class StubStack:
     template: str
     parameters: dict[str, Any]
     created: float
-    done: float
+    action: str = "CREATE"
+    status: str = "IN_PROGRESS"
+    begun: float = 0.0
+    done: float = 0.0
+    past: list[str] = field(default_factory=list)
 
-    @property
-    def status(self) -> str:
-        return "CREATE_COMPLETE" if time.time() >= self.done else "CREATE_IN_PROGRESS"
+    def begin(self, action: str, seconds: float) -> None:
+        """Begin to create or update it, for so many seconds."""
+        self.action, self.begun = action, time.time()
+        self.done = self.begun + seconds
+        self._become("IN_PROGRESS")
+
+    def cancel(self) -> None:
+        """Stop what goes on."""
+        if self.status == "IN_PROGRESS":
+            self._become("FAILED")
+
+    def work(self) -> None:
+        """Let pass what has passed."""
+        if self.status == "IN_PROGRESS" and time.time() >= self.done:
+            self._become("COMPLETE")
+
+    def _become(self, status: str) -> None:
+        self.status = status
+        self.past.append(f"{self.action}_{status}")
 
     def shown(self) -> dict[str, Any]:
         """Return what Heat tells of it."""
-        begun = datetime.fromtimestamp(self.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        times = {"creation_time": begun, "updated_time": None}
-        status = {"stack_status": self.status, "stack_status_reason": "as the stub says"}
+        times = {"creation_time": _iso(self.created), "updated_time": None}
+        if self.action == "UPDATE":
+            times["updated_time"] = _iso(self.begun)
+        status = {"stack_status": f"{self.action}_{self.status}", "stack_status_reason": "as the stub says"}
         return {"id": self.id, "stack_name": self.name, "tags": self.tags, "outputs": [], **status, **times}
 
     def events(self) -> list[dict[str, Any]]:
         """Return what has happened to it, oldest first."""
-        statuses = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE"][: 1 if time.time() < self.done else 2]
+        common = {"resource_name": self.name, "resource_status_reason": ""}
         return [
-            {
-                "id": f"{self.id}-{number}",
-                "resource_name": self.name,
-                "resource_status": status,
-                "resource_status_reason": "",
-            }
-            for number, status in enumerate(statuses)
+            {"id": f"{self.id}-{number}", "resource_status": status, **common}
+            for number, status in enumerate(self.past)
         ]
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass
@@ -129,6 +151,8 @@ class World:
             return (0, None) if fate < self.trouble else answer
 
     def _heat(self, method: str, path: list[str], query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        for stack in self.stacks:
+            stack.work()
         match method, path:
             case "GET", ["stacks"]:
                 tag = query.get("tags", [""])[0]
@@ -137,11 +161,11 @@ class World:
                 return 200, {"stack": {}}
             case "POST", ["stacks"]:
                 return self._create(body)
-            case "GET", ["stacks", place, *rest]:
+            case _, ["stacks", place, *rest]:
                 found = [each for each in self.stacks if place in (each.id, each.name)]
                 if not found:
                     return 404, {"error": {"message": "no such stack", "type": "EntityNotFound"}, "code": 404}
-                return self._show(found[0], rest, query)
+                return self._show(found[0], rest, query) if method == "GET" else self._change(found[0], rest, body)
         self.strange.append(f"{method} /{'/'.join(path)}")
         return 501, {"error": {"message": "not in this stub", "type": "NotImplemented"}, "code": 501}
 
@@ -158,10 +182,24 @@ class World:
             template=body["template"],
             parameters=body["parameters"],
             created=now,
-            done=now + self.random.uniform(0.5, 1.5),
         )
+        stack.begin("CREATE", self.random.uniform(0.5, 1.5))
         self.stacks.append(stack)
         return 201, {"stack": {"id": stack.id}}
+
+    def _change(self, stack: StubStack, rest: list[str], body: Any) -> tuple[int, Any]:
+        match rest:
+            case ["actions"] if "cancel_without_rollback" in body:
+                stack.cancel()
+                return 200, {}
+            case [] if stack.status == "IN_PROGRESS":
+                return 409, {"error": {"message": "busy", "type": "ActionInProgress"}, "code": 409}
+            case []:
+                stack.template, stack.parameters = body["template"], body["parameters"]
+                stack.begin("UPDATE", self.random.uniform(0.5, 1.5))
+                return 202, {}
+        self.strange.append(f"change of a stack: {rest}")
+        return 501, {}
 
     def _show(self, stack: StubStack, rest: list[str], query: dict[str, list[str]]) -> tuple[int, Any]:
         match rest:
@@ -171,9 +209,11 @@ class World:
                 events, marker = stack.events(), query.get("marker", [""])[0]
                 places = [place for place, each in enumerate(events, 1) if each["id"] == marker]
                 return 200, {"events": events[places[0] if places else 0 :]}
+            case ["template"]:
+                return 200, yaml.load(stack.template, yaml.CSafeLoader)
             case ["resources"]:
                 names = re.findall(r"^  (thing_\S+):$", stack.template, re.MULTILINE)[:3]
-                common = {"resource_type": "Test::Thing", "resource_status": stack.status}
+                common = {"resource_type": "Test::Thing", "resource_status": f"{stack.action}_{stack.status}"}
                 more = {"resource_status_reason": "", **common}
                 return 200, {
                     "resources": [
