@@ -11,7 +11,7 @@ from restore_worker.errors import CloudError, CloudUnavailableError, TemplateErr
 from restore_worker.ledger import Ledger
 from restore_worker.registry import installed
 from restore_worker.stack import Heat, Stack, stack_name
-from restore_worker.states import RestoreState
+from restore_worker.states import FINAL_RESTORE_STATES, RestoreState
 from restore_worker.template import Hot
 
 # The stack is gone, or should be.
@@ -49,10 +49,12 @@ def hand_over(ledger: Ledger, record: RestoreRecord, *, minutes: int) -> None:
         else:
             _go_on(heat, record.cloud, stack, hot, minutes)
     if not ledger.stacks.asked(record.id, RestoreState.CREATING, stack.id):
-        # Cancelled while Heat was asked, and maybe destroyed since.
-        if ledger.get(record.id).state in {RestoreState.DESTROYING, *DESTROYED}:
+        # Cancelled while Heat was asked, and maybe destroyed since. One that is on its way here again finds the
+        # stack: it was resumed, or Redis has lost its last second.
+        state = ledger.get(record.id).state
+        if state in {RestoreState.DESTROYING, *DESTROYED}:
             heat.delete(stack.id)
-        else:
+        elif state in FINAL_RESTORE_STATES:
             heat.cancel(stack.id)
 
 

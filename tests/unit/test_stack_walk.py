@@ -281,6 +281,22 @@ def test_one_that_is_cancelled_while_heat_is_asked_to_create_is_stopped_there_an
     assert len(heat.live) == 1
 
 
+def test_a_creation_that_redis_forgot_is_not_stopped_but_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = walk([[]], 1, 0.0, set(), "target")
+    heat, asked = one.celery.heat, one.celery.ledger.stacks.asked
+    answers = [False]
+
+    def forgotten_once(*noted: object) -> bool:
+        return answers.pop() if answers else asked(*noted)  # type: ignore[arg-type]  # as it came
+
+    with one.celery.in_place():
+        monkeypatch.setattr(one.celery.ledger.stacks, "asked", forgotten_once)
+        one.submit()
+        assert one.run() is RestoreState.COMPLETE
+    assert heat.asked == Counter(CREATE=1)
+    assert len(heat.live) == 1
+
+
 def test_one_that_is_destroyed_while_heat_is_asked_to_create_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
