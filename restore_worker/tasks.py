@@ -232,7 +232,7 @@ def create_stack(self: Task, restore_id: str) -> None:
 def poll_stacks() -> None:
     """Look how far Heat is with all stacks that it works on."""
     ledger = worker.current_ledger()
-    with ledger.stacks.polling(worker.current_settings().lease_seconds) as alone:
+    with ledger.stacks.polling(worker.current_settings().lease_seconds / 2) as alone:
         if not alone:
             return
         for restore_id in poll(ledger, worker.current_settings().stack_minutes):
