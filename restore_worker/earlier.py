@@ -27,6 +27,7 @@ _OVER = {RestoreState.DESTROYED, RestoreState.FORGOTTEN}
 class Earlier:
     """An earlier restore, as much of it as it takes to tell the same one.
 
+    fingerprint: of its resources; "", which may be the same as any, until they are read.
     made: whether something of it is on its cloud, or may come there yet.
     """
 
@@ -64,7 +65,7 @@ def refuse_twice(new: NewRestore, earlier: Iterable[Earlier]) -> None:
     Raises DuplicateRestoreError that tells by which restore, and what to do.
     """
     for each in earlier:
-        if new.cloud and not _differences(new, each) and each.state not in _OVER and each.made:
+        if new.cloud and not differences(new, each) and each.state not in _OVER and each.made:
             advice = _ADVICE.get(each.state, _UNDER_WAY).format(id=each.id)
             raise DuplicateRestoreError(
                 f"checkpoint {new.checkpoint} is restored to cloud {new.cloud} already, by restore {each.id}, "
@@ -72,21 +73,22 @@ def refuse_twice(new: NewRestore, earlier: Iterable[Earlier]) -> None:
             )
 
 
-def _require_same(new: NewRestore, earlier: Earlier) -> None:
-    if differences := _differences(new, earlier):
-        raise DuplicateRestoreError(
-            f"the idempotency key {new.key} is that of restore {earlier.id}, which is of another "
-            f"{' and another '.join(differences)}: give another request another key"
-        )
-
-
-def _differences(new: NewRestore, earlier: Earlier) -> list[str]:
+def differences(new: NewRestore, earlier: Earlier) -> list[str]:
+    """Return in what a request is another one than an earlier restore was, for people."""
     known = new.identity and earlier.identity
     same_cloud = new.identity == earlier.identity if known else new.cloud == earlier.cloud
     same = {
         "checkpoint": new.checkpoint == earlier.checkpoint,
         # Without a cloud it is another thing to do.
         "cloud": same_cloud and bool(new.cloud) == bool(earlier.cloud),
-        "selection of resources": fingerprint(new.nodes) == earlier.fingerprint,
+        "selection of resources": earlier.fingerprint in {"", fingerprint(new.nodes)},
     }
     return [name for name, equal in same.items() if not equal]
+
+
+def _require_same(new: NewRestore, earlier: Earlier) -> None:
+    if others := differences(new, earlier):
+        raise DuplicateRestoreError(
+            f"the idempotency key {new.key} is that of restore {earlier.id}, which is of another "
+            f"{' and another '.join(others)}: give another request another key"
+        )

@@ -1,23 +1,31 @@
 """A restore is written down once, and not beside another one of the same; for keys see `restore_worker.ledger`.
 
-What is looked at is watched: if others write there in the same moment, nothing is written, but looked at again.
+The list of all restores is watched: if another one is written down in the same moment, nothing is written, but
+that one is looked at, too. What becomes of earlier ones is not: a large one notes something all the time.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
 from redis.client import Pipeline
 
-from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
+from restore_worker.earlier import Earlier, differences, fingerprint, named_before, refuse_twice
 from restore_worker.entries import NewRestore, Node
-from restore_worker.errors import UnknownRestoreError
+from restore_worker.errors import LedgerUnavailableError
 from restore_worker.ledger_reader import DUE, RESTORES, LedgerReader, keys_of, translated
 from restore_worker.stack_ledger import StackLedger
 from restore_worker.states import ResourceState, RestoreState
+
+# Seconds for which others may come first. Of 10,000 resources the writing alone takes one, in which nobody may.
+_LONGEST = 30.0
+_COMPARED = ("checkpoint", "state", "cloud", "identity", "fingerprint", "key", "discarded")
 
 
 def record(
@@ -30,58 +38,64 @@ def record(
     force: bool,
 ) -> str:
     """Do what `restore_worker.ledger.Ledger.record` says."""
-    hinders = bool(new.cloud) and not force
+    own = keys_of(new.id)["record"]
+    hindered = bool(new.cloud) and not force
+    compares = hindered or bool(new.key)
+    compared: set[str] = set()
+    deadline = time.monotonic() + _LONGEST
     with translated(), client.pipeline(transaction=True) as transaction:
-        while True:
-            try:
-                transaction.watch(RESTORES)  # type: ignore[no-untyped-call]  # redis has few types
+        while time.monotonic() < deadline:
+            transaction.watch(RESTORES if compares else own)  # type: ignore[no-untyped-call]  # redis has few types
+            if client.exists(own):
+                return new.id  # written, but the answer was lost
+            if compares:
                 ids = cast("list[str]", client.zrange(RESTORES, 0, -1))
-                if new.id in ids:
-                    return new.id  # written, but the answer was lost
-                alike = _alike(client, transaction, ids, new) if hinders or new.key else ()
-                earlier = [_seen(reader, stacks, each) for each in alike]
+                earlier = list(_recorded(client, [each for each in ids if each not in compared], new))
                 if (named := named_before(new, earlier)) is not None:
                     return named
-                if hinders:
-                    refuse_twice(new, earlier)
-                seconds, microseconds = client.time()
-                transaction.multi()
-                _write(transaction, new, seconds + microseconds / 1e6, patience)
+                if hindered:
+                    alike = (each for each in earlier if not differences(new, each))
+                    refuse_twice(new, (_looked_into(reader, stacks, each) for each in alike))
+                compared.update(ids)
+            seconds, microseconds = client.time()
+            transaction.multi()
+            _write(transaction, new, seconds + microseconds / 1e6, patience)
+            with suppress(redis.WatchError):
                 transaction.execute()
-            except (redis.WatchError, UnknownRestoreError):
-                # Somebody wrote, or one has just expired.
-                continue
-            return new.id
+                return new.id
+    raise LedgerUnavailableError(
+        f"others submitted restores without a pause for {_LONGEST:.0f} s, so that this one was not written down: "
+        "submit it again"
+    )
 
 
-def _alike(client: redis.Redis, transaction: Pipeline, ids: list[str], new: NewRestore) -> Iterator[str]:
-    """Yield, and watch, what may be the same or has the same key."""
+def _recorded(client: redis.Redis, ids: Sequence[str], new: NewRestore) -> Iterator[Earlier]:
+    """Yield what is of the same checkpoint or has the same key, as far as its record tells."""
     reading = client.pipeline(transaction=False)
     for restore_id in ids:
-        reading.hmget(keys_of(restore_id)["record"], ["checkpoint", "cloud", "key"])
-    for restore_id, (checkpoint, cloud, key) in zip(ids, reading.execute(), strict=True):
-        if (checkpoint == new.checkpoint and cloud) or (new.key and key == new.key):
-            transaction.watch(keys_of(restore_id)["record"])  # type: ignore[no-untyped-call]  # the same
-            yield restore_id
+        reading.hmget(keys_of(restore_id)["record"], _COMPARED)
+    for restore_id, values in zip(ids, reading.execute(), strict=True):
+        checkpoint, state, cloud, identity, resources, key, discarded = (value or "" for value in values)
+        # One that has just expired has neither.
+        if checkpoint == new.checkpoint or (new.key and key == new.key):
+            made = bool(discarded) or state not in {RestoreState.FAILED, RestoreState.CANCELLED}
+            yield Earlier(restore_id, RestoreState(state), checkpoint, cloud, identity, resources, key, made)
 
 
-def _seen(reader: LedgerReader, stacks: StackLedger, restore_id: str) -> Earlier:
-    found, resources = reader.get(restore_id), reader.resources(restore_id)
-    return Earlier(
-        id=restore_id,
-        state=found.state,
-        checkpoint=found.checkpoint,
-        cloud=found.cloud,
-        identity=found.identity,
+def _looked_into(reader: LedgerReader, stacks: StackLedger, earlier: Earlier) -> Earlier:
+    """Return the same with what its record does not tell."""
+    if earlier.made and earlier.fingerprint:
+        return earlier
+    resources = reader.resources(earlier.id)
+    return dataclasses.replace(
+        earlier,
         # One of an earlier version has none written down.
-        fingerprint=found.fingerprint or fingerprint(each.node for each in resources),
-        key=found.key,
-        made=found.state not in {RestoreState.FAILED, RestoreState.CANCELLED}
-        or found.discarded
-        or bool(stacks.get(restore_id).id or reader.all_made(restore_id))
-        # Heat may have been asked, or a worker have made something, without a note of it yet.
-        or restore_id in stacks.followed()
-        or any(each.state is ResourceState.RUNNING for each in resources),
+        fingerprint=earlier.fingerprint or fingerprint(each.node for each in resources),
+        made=earlier.made
+        # Heat may have been asked, or a worker have made something, without a note of it yet: notes are read last.
+        or any(each.state is ResourceState.RUNNING for each in resources)
+        or earlier.id in stacks.followed()
+        or bool(stacks.get(earlier.id).id or reader.all_made(earlier.id)),
     )
 
 

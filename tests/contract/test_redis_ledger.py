@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from restore_worker import settings
+from restore_worker import recording, settings
 from restore_worker.entries import Built, Claimed, Held, StackLog
 from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
 from restore_worker.lease import LeaseKeeper
@@ -19,7 +20,7 @@ from restore_worker.ledger import Ledger, connect
 from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreState
 from restore_worker.template import HeatResource
 from tests.support.processes import wait_until
-from tests.support.restores import LONG, begin, bring, claim, do, record
+from tests.support.restores import LONG, begin, bring, claim, do, new_restore, record
 
 SHARED = {
     *("restores", "restores:due", "restores:reconciled", "restores:reconciling"),
@@ -154,6 +155,30 @@ def test_of_many_workers_one_gets_the_resource_and_one_settles_it(ledger: Ledger
     assert sorted(each[0].__name__ for each in answers) == ["Claimed"] + 7 * ["Held"]
     assert (Claimed, 1) in answers
     assert [each.name for each in ledger.events(restore_id)].count("done") == 1
+
+
+def test_who_is_always_preceded_gives_up_with_a_word(
+    client: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = record(ledger)
+    now, asked = client.time, []
+
+    def preceded() -> object:
+        # The clock is asked for between the last look at others and the writing.
+        asked.append(client.zadd("restores", {str(uuid.uuid4()): 1}))
+        return now()
+
+    monkeypatch.setattr(client, "time", preceded)
+    monkeypatch.setattr(recording, "_LONGEST", 0.5)
+    with pytest.raises(LedgerUnavailableError, match=r"^others submitted restores without .*: submit it again$"):
+        ledger.record(new_restore(((),)))
+    assert len(asked) > 1
+    assert [each.id for each in ledger.restores()] == [first]
+    # Whoever looks at nobody is held up by nobody.
+    asked.clear()
+    ledger.record(new_restore(((),)), force=True)
+    ledger.record(new_restore(((),), cloud="", identity=""))
+    assert len(asked) == 2
 
 
 def test_who_waits_for_events_gets_them_when_they_happen(ledger: Ledger) -> None:

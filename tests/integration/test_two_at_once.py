@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import subprocess
 import threading
@@ -9,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ import redis
 
 from restore_worker import cloud, restore
 from restore_worker.errors import DuplicateRestoreError, RestoreError
+from restore_worker.ledger import Ledger
 from restore_worker.states import RestoreState
 from restore_worker.submitted import caller_ledger
 from tests.support import processes
 from tests.support.lossy_redis import LossyRedis, lossy_redis
-from tests.support.restores import bring
+from tests.support.restores import bring, do, go_on, new_restore
 from tests.support.steps import Steps
 from tests.support.stub_identity import StubIdentity, stub_identity, write_clouds
 
@@ -149,6 +152,50 @@ def test_a_restore_of_the_version_before_is_noticed_too(steps: Steps, redis_url:
     with pytest.raises(DuplicateRestoreError, match=first.id):
         restore.submit("latest", bank=bank, cloud="target")
     assert restore.submit("latest", bank=bank, cloud="target", resources=["s0"]).id != first.id
+
+
+@contextmanager
+def settling(ledger: Ledger, restore_id: str, ready: list[int]) -> Iterator[None]:
+    """Have the resources of a restore settle meanwhile, one after the other; AssertionError if they have all settled."""
+    started, enough = threading.Event(), threading.Event()
+
+    def settle() -> bool:
+        for index in ready:
+            if enough.is_set():
+                return True
+            do(ledger, restore_id, index)
+            started.set()
+        return False
+
+    with ThreadPoolExecutor(1) as pool:
+        going_on = pool.submit(settle)
+        assert started.wait(10)
+        try:
+            yield
+        finally:
+            enough.set()
+        assert going_on.result(10)
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_a_restore_that_settles_all_the_time_holds_nobody_up() -> None:
+    ledger = caller_ledger()
+    large = new_restore([()] * 2000, key="large")
+    ledger.record(large)
+    others: list[dict[str, Any]] = [
+        {"nodes": large.nodes[:1], "children": [()], "work": large.work[:1]},
+        {"cloud": "elsewhere", "identity": "project q of http://keystone"},
+        {"checkpoint": "checkpoint-2"},
+        {"cloud": "", "identity": "", "key": "rendering"},
+    ]
+    with settling(ledger, large.id, go_on(ledger, large.id)):
+        for other in others:
+            new = dataclasses.replace(large, **{"id": str(uuid.uuid4()), "key": ""} | other)
+            assert ledger.record(new) == new.id
+        again = dataclasses.replace(large, id=str(uuid.uuid4()))
+        assert ledger.record(again) == large.id
+        with pytest.raises(DuplicateRestoreError, match=f"{large.id}, which is restoring"):
+            ledger.record(dataclasses.replace(again, key=""))
 
 
 # Answers that are lost
