@@ -91,8 +91,10 @@ def _beside(ledger: Ledger, restore_id: str, fragments: Mapping[str, Fragment]) 
             if isinstance(fragment, HeatParameter) and fragment.value == physical_id:
                 yield Belonging(node.type, node.name, node.id, physical_id, "")
             else:
-                # Unfinished, or an image that a volume is made of.
-                yield Belonging(f"{key} for {node.type}", node.name, "", physical_id, "")
+                # Unfinished, an image that a volume is made of, or built by a worker that had lost the resource.
+                yield Belonging(
+                    f"{key.removesuffix(f' {physical_id}')} for {node.type}", node.name, "", physical_id, ""
+                )
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -56,6 +56,11 @@ class Builder:
         with self.undisturbed():
             worker.current_ledger().note_made(self.restore_id, self.index, self.token, key, physical_id)
 
+    def note_late(self, key: str, physical_id: str) -> None:
+        """Note what was made although the resource is not ours any more."""
+        with self.undisturbed():
+            worker.current_ledger().note_late(self.restore_id, self.index, key, physical_id)
+
     def note_gone(self, key: str) -> None:
         """Note that it is deleted; StaleLeaseError if the resource is not ours."""
         with self.undisturbed():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from restore_worker.bank import Bank, read_chunks
-from restore_worker.errors import CloudError, PluginError
+from restore_worker.errors import CloudError, PluginError, StaleLeaseError
 from restore_worker.plugin import BankData
 from restore_worker.resource import Resource
 
@@ -35,6 +35,9 @@ class Building(Protocol):
 
         physical_id: "" only asks whether it is ours.
         """
+
+    def note_late(self, key: str, physical_id: str) -> None:
+        """Note what was made although the resource is not ours any more, beside what its new owner makes."""
 
     def note_gone(self, key: str) -> None:
         """Note that what was made is deleted; StaleLeaseError as above."""
@@ -92,12 +95,24 @@ class RestoreContext:
         physical_id = self.building.made(key) or find()
         # Another worker that goes on from here at once shall see all or nothing of it.
         with self.building.undisturbed():
-            if physical_id is None:
-                # Only who still holds the resource may create: a copy of the task that lost it stops here.
-                self.building.note_made(key, "")
-                physical_id = create()
-            self.building.note_made(key, physical_id)
+            if physical_id is not None:
+                self.building.note_made(key, physical_id)
+                return physical_id
+            # Only who still holds the resource may create: a copy of the task that lost it stops here.
+            self.building.note_made(key, "")
+            physical_id = create()
+            try:
+                self.building.note_made(key, physical_id)
+            except StaleLeaseError:
+                # Lost while it was built. Another worker may have found it by now, so it is not deleted here.
+                self.building.note_late(key, physical_id)
+                raise
         return physical_id
+
+    def check_ours(self) -> None:
+        """Raise StaleLeaseError if another worker has the resource by now, or the restore was stopped."""
+        if self.building is not None:
+            self.building.note_made("", "")
 
     def gone(self, key: str) -> None:
         """Note that what was built under ``key`` is deleted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from restore_worker import worker
@@ -45,7 +46,8 @@ def discard_all(ledger: Ledger, record: RestoreRecord) -> None:
         context = RestoreContext(record.id, record.checkpoint, resource, bank, plugin.data(work), builder)
         try:
             with translated(record.cloud):
-                plugin.discard(resource, mine, context)
+                for each in one_of_each(mine):
+                    plugin.discard(resource, each, context)
         except RestoreError as error:
             if isinstance(error, Retriable):
                 later = error
@@ -60,6 +62,14 @@ def discard_all(ledger: Ledger, record: RestoreRecord) -> None:
         raise later
     if refused:
         raise CloudError("not everything could be deleted: " + "; ".join(refused))
+
+
+def one_of_each(made: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Yield what was noted as plugins know it; what two workers built under one key is there twice."""
+    extra = {key: physical_id for key, physical_id in made.items() if key.endswith(f" {physical_id}")}
+    yield {key: physical_id for key, physical_id in made.items() if key not in extra}
+    for key, physical_id in extra.items():
+        yield {key.removesuffix(f" {physical_id}"): physical_id}
 
 
 def _check_hands(ledger: Ledger, restore_id: str) -> None:

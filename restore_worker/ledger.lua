@@ -93,6 +93,15 @@ local function named(index)
   return node[1] .. (node[3] == '' and '' or ' ' .. node[3]) .. ' (' .. node[2] .. ')'
 end
 
+-- Who had taken a resource up before its restore was resumed, and may still be at it, holds it `late`: it may note what
+-- it makes and nothing else, and the next one comes once it has let go, or its lease has ended.
+local function holds(index, token)
+  local state, holder, late = read(index, 'state', 'token', 'late')
+  if state == 'running' then return holder == token, false end
+  local open = state == 'ready' or state == 'planned'
+  return open and late == token, open
+end
+
 local function parents_of(index)
   return string.gmatch(redis.call('HGET', PARENTS, index) or '', '%d+')
 end
@@ -102,7 +111,7 @@ local function finish(index, state, reason)
   local cause = read(index, 'cause')
   if state == 'failed' then cause = index end
   write(index, 'state', state, 'reason', reason, 'ended', NOW)
-  forget(index, 'token', 'until')
+  forget(index, 'token', 'until', 'late')
   look_no_more(index)
   if state ~= 'done' then redis.call('HINCRBY', RECORD, 'failed', 1) end
   event(state, index, 'reason', reason)
@@ -139,6 +148,18 @@ local function given_up(attempts, reason)
   return 'given up after ' .. attempts .. ' attempts: ' .. reason
 end
 
+-- The place of what was built beside what is noted under the key.
+local function one_too_many(index, key, physical_id)
+  return index .. '/' .. key .. ' ' .. physical_id
+end
+
+local function tell_made(index, key, physical_id)
+  event('made', index, 'key', key, 'physical_id', physical_id)
+  -- A restore that was stopped meanwhile is to be forgotten some day.
+  local rest = redis.call('PTTL', RECORD)
+  if rest >= 0 then redis.call('PEXPIRE', MADE, rest) end
+end
+
 local verbs = {}
 
 -- index, token, seconds of the lease, greatest number of attempts, worker, JSON of other such numbers by type
@@ -165,7 +186,7 @@ function verbs.claim(index, token, lease, most, worker, limits)
     local ends = NOW + tonumber(lease)
     write(index, 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker)
     -- A copy of the message of what waits or ran may be in a worker's memory: its count stands.
-    if state == 'ready' then forget(index, 'looks') end
+    if state == 'ready' then forget(index, 'looks', 'late') end
     redis.call('HSETNX', PROGRESS, index .. '.started', NOW)
     look_at(index, ends + 1)
     -- Something that is built for hours is looked at every few seconds: that is no news each time.
@@ -201,18 +222,24 @@ end
 
 -- index, token, seconds of the lease; 1 if the lease is still the token's
 function verbs.renew(index, token, lease)
-  local state, holder = read(index, 'state', 'token')
-  if state ~= 'running' or holder ~= token then return 0 end
+  local held, late = holds(index, token)
+  if not held then return 0 end
   local ends = NOW + tonumber(lease)
   write(index, 'until', ends)
-  look_at(index, ends + 1)
+  -- When to look at what was resumed is known already.
+  if not late then look_at(index, ends + 1) end
   return 1
 end
 
 -- index, token, seconds, reason, 1 if the attempt counts; 1 if the lease was still the token's
 function verbs.wait(index, token, seconds, reason, counts)
-  local state, holder, attempts, known = read(index, 'state', 'token', 'attempts', 'reason')
-  if state ~= 'running' or holder ~= token then return 0 end
+  local held, late = holds(index, token)
+  if not held then return 0 end
+  if late then
+    forget(index, 'late', 'until')
+    return 1
+  end
+  local attempts, known = read(index, 'attempts', 'reason')
   local due = NOW + tonumber(seconds)
   if counts == '0' then attempts = attempts - 1 end
   write(index, 'state', 'waiting', 'until', due, 'reason', reason, 'attempts', attempts)
@@ -225,22 +252,26 @@ end
 
 -- index, token, key, physical id ('' only asks whether the token may build); 1 if the lease is still the token's
 function verbs.note_made(index, token, key, physical_id)
-  local state, holder = read(index, 'state', 'token')
-  if state ~= 'running' or holder ~= token then return 0 end
+  if not holds(index, token) then return 0 end
   if physical_id == '' then return redis.call('HGET', RECORD, 'state') == 'restoring' and 1 or 0 end
-  if redis.call('HSET', MADE, index .. '/' .. key, physical_id) == 1 then
-    event('made', index, 'key', key, 'physical_id', physical_id)
-    -- A restore that was stopped meanwhile is to be forgotten some day.
-    local rest = redis.call('PTTL', RECORD)
-    if rest >= 0 then redis.call('PEXPIRE', MADE, rest) end
-  end
+  local new = redis.call('HSET', MADE, index .. '/' .. key, physical_id) == 1
+  -- What was one too many is so no more.
+  local known = redis.call('HDEL', MADE, one_too_many(index, key, physical_id)) == 1
+  if new and not known then tell_made(index, key, physical_id) end
   return 1
+end
+
+-- index, key, physical id of what somebody built who did not hold the resource any more: it is there all the same
+function verbs.note_late(index, key, physical_id)
+  if redis.call('EXISTS', RECORD) == 0 or redis.call('HGET', MADE, index .. '/' .. key) == physical_id then return end
+  if redis.call('HSET', MADE, one_too_many(index, key, physical_id), physical_id) == 1 then
+    tell_made(index, key, physical_id)
+  end
 end
 
 -- index, token, key; 1 if the lease is still the token's
 function verbs.note_gone(index, token, key)
-  local state, holder = read(index, 'state', 'token')
-  if state ~= 'running' or holder ~= token then return 0 end
+  if not holds(index, token) then return 0 end
   if redis.call('HDEL', MADE, index .. '/' .. key) == 1 then event('gone', index, 'key', key) end
   return 1
 end
@@ -350,8 +381,13 @@ function verbs.resume()
   end
   for _, index in ipairs(open) do
     local needed = needs[tostring(index)] or 0
+    local state, holder = read(index, 'state', 'token')
     -- A worker that holds it may be making something just now: the next one comes when it would find that.
-    if read(index, 'state') ~= 'running' then forget(index, 'until') end
+    if state == 'running' then
+      write(index, 'late', holder)
+    elseif state ~= 'ready' and state ~= 'planned' then
+      forget(index, 'until', 'late')
+    end
     forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told', 'sent')
     look_no_more(index)
     write(index, 'needs', needed, 'state', needed == 0 and 'ready' or 'planned')

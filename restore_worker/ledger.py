@@ -4,14 +4,15 @@ Key map; all keys of one restore share a hash tag, and expire together some days
 
 ===============================  ======  ==========================================================
 restore:{ID}:record              hash    checkpoint, bank, cloud, state, reason, times, counts, template
-restore:{ID}:progress            hash    INDEX.FIELD: state, needs, cause, attempts, token, until, sent, ...;
+restore:{ID}:progress            hash    INDEX.FIELD: state, needs, cause, attempts, token, late, until, sent, ...;
                                          without INDEX, of the restore's own step
 restore:{ID}:parents             hash    INDEX -> indices of what depends on it, comma-separated
 restore:{ID}:nodes               hash    INDEX -> JSON [type, id, name, queue]
 restore:{ID}:work                hash    INDEX -> JSON of what the plugin's restore() works from
 restore:{ID}:fragments           hash    original id -> JSON of the fragment
 restore:{ID}:owners              hash    original id -> INDEX of the resource that put the fragment
-restore:{ID}:made                hash    INDEX/KEY -> physical id of what was built directly
+restore:{ID}:made                hash    INDEX/KEY -> physical id of what was built directly;
+                                         "INDEX/KEY ID" -> the same of what was built once too often
 restore:{ID}:events              stream  event, resource (INDEX or ""), and what belongs to the event
 restore:{ID}:stack               hash    id, status, reason, outputs, last event seen, what Heat was asked
 restore:{ID}:built               hash    name in the template -> JSON [type, status, reason, physical id]
@@ -101,7 +102,11 @@ class Ledger(LedgerReader):
         return record(self._client, self, self.stacks, new, patience=self._patience, force=force)
 
     def resume(self, restore_id: str) -> int:
-        """Open a new epoch over what is not done; return its number, 0 if the restore is not stopped."""
+        """Open a new epoch over what is not done; return its number, 0 if the restore is not stopped.
+
+        Who holds a resource then may still `renew` it, note what it makes, and `wait`, which lets it go; until
+        then nobody else gets it.
+        """
         return int(self._run(restore_id, "resume"))
 
     # The workers' side
@@ -185,6 +190,10 @@ class Ledger(LedgerReader):
         """
         if not self._run(restore_id, "note_made", index, token, key, physical_id):
             raise StaleLeaseError
+
+    def note_late(self, restore_id: str, index: int, key: str, physical_id: str) -> None:
+        """Note what was built by one who has lost the resource, beside what others build under that key."""
+        self._run(restore_id, "note_late", index, key, physical_id)
 
     def note_gone(self, restore_id: str, index: int, token: str, key: str) -> None:
         """Note that what was built directly is deleted; raises as `note_made` does."""

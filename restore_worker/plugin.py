@@ -156,6 +156,9 @@ class Context(Protocol):
         In a rendering nothing is called and None comes back.
         """
 
+    def check_ours(self) -> None:
+        """Raise unless the resource is still this worker's: ask before deleting what another may have made."""
+
     def gone(self, key: str) -> None:
         """Note that what was built under ``key`` is deleted: `once` would build it again."""
 

@@ -87,7 +87,15 @@ def upload(context: Context, original_id: str, name: str, metadata: ImageMetadat
     begun: list[str] = []
 
     def begin() -> str:
-        delete(context, original_id, {})  # what an attempt left that could not note it
+        there = _ours(context, original_id)
+        for image in there:
+            if not _whole(image, metadata):  # what an attempt left that could not note it
+                context.check_ours()
+                context.connection().image.delete_image(image.id, ignore_missing=True)
+        # Whoever had the resource before may have been slow to end.
+        if whole := [image.id for image in there if _whole(image, metadata)]:
+            return whole[0]
+        context.check_ours()
         begun.append(_create(context, original_id, name, metadata))
         return begun[0]
 
@@ -104,6 +112,7 @@ def upload(context: Context, original_id: str, name: str, metadata: ImageMetadat
     image = _look(context, image_id)
     if image is None or not _whole(image, metadata):
         # Never filled by two: the worker that began it may not know yet that it has lost the resource.
+        context.check_ours()
         context.connection().image.delete_image(image_id, ignore_missing=True)
         context.gone("image")
         raise StillBuilding(f"image {image_id} is not there, or not whole: it is uploaded again", after=0)
@@ -161,8 +170,11 @@ def _fill(context: Context, image_id: str, metadata: ImageMetadata) -> None:
     except BaseException:
         # The next attempt does so too; what happened is more important than that it cannot be deleted now.
         with suppress(Exception):
-            context.connection().image.delete_image(image_id, ignore_missing=True)
-            context.gone("image")
+            image = _look(context, image_id)
+            # If only Glance's answer was lost, another worker may be done with it.
+            if image is None or not _whole(image, metadata):
+                context.connection().image.delete_image(image_id, ignore_missing=True)
+                context.gone("image")
         raise
 
 

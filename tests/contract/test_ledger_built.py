@@ -41,6 +41,24 @@ def test_what_was_built_directly_and_is_gone_can_be_built_again(ledger: AnyLedge
     assert gone == [("gone", 0, {"key": "image"})]
 
 
+def test_what_is_built_too_late_is_noted_beside_what_others_build(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, "mine")
+    for _ in range(2):
+        ledger.note_late(restore_id, 0, "volume", "late")
+        ledger.note_late(restore_id, 0, "volume", "later")
+    assert ledger.made(restore_id, 0, "volume") is None
+    assert ledger.all_made(restore_id) == {0: {"volume late": "late", "volume later": "later"}}
+    # One of them is found, and is the resource's from then on.
+    ledger.note_made(restore_id, 0, "mine", "volume", "late")
+    ledger.note_late(restore_id, 0, "volume", "late")
+    assert ledger.all_made(restore_id) == {0: {"volume": "late", "volume later": "later"}}
+    made = [details for name, _, details in told(ledger, restore_id) if name == "made"]
+    assert made == [{"key": "volume", "physical_id": each} for each in ("late", "later")]
+    ledger.note_late("none", 0, "volume", "late")
+    assert ledger.all_made("none") == {}
+
+
 def test_nothing_new_is_built_for_a_restore_that_was_stopped(ledger: AnyLedger) -> None:
     restore_id = begin(ledger)
     claim(ledger, restore_id, 0, "mine")

@@ -169,6 +169,9 @@ class SameCalls(RuleBasedStateMachine):
         index, token = self.held(data)
         self.both(lambda ledger: ledger.note_made(self.id, index, token, "volume", physical_id))
         self.both(lambda ledger: ledger.made(self.id, index, "volume"))
+        if physical_id:
+            late = data.draw(st.sampled_from(["x", "y", "z"]))
+            self.both(lambda ledger: ledger.note_late(self.id, index, "volume", late))
 
     @rule(data=st.data())
     def clear_away(self, data: Any) -> None:

@@ -134,22 +134,49 @@ def test_cancel_stops_what_runs_and_resume_takes_it_up_again(ledgers: Ledgers) -
     assert claim(ledger, restore_id, 0, "other") == Idle()
     with pytest.raises(StaleLeaseError):
         ledger.settle(restore_id, 0, "before", ResourceState.DONE, fragments={"a": A})
-    # What it has built already must not be forgotten.
-    ledger.note_made(restore_id, 0, "before", "volume", "physical")
     assert ledger.resume(restore_id) == 2
     assert states(ledger, restore_id) == "replrepldo"
     assert go_on(ledger, restore_id) == [0, 2]
     with pytest.raises(StaleLeaseError):
         ledger.settle(restore_id, 0, "before", ResourceState.DONE)
-    assert not ledger.renew(restore_id, 0, "before", LONG)
-    # It may be making something just now, which the next one could not find yet.
+    # It may be making something just now, which the next one could not find yet, and which must not be forgotten.
+    ledger.note_made(restore_id, 0, "before", "volume", "physical")
+    ledger.note_made(restore_id, 0, "before", "image", "physical image")
+    ledger.note_gone(restore_id, 0, "before", "image")
+    assert ledger.renew(restore_id, 0, "before", 0.5)
+    assert not ledger.renew(restore_id, 2, "waits", LONG)
     assert isinstance(claim(ledger, restore_id, 0, "after"), Held)
     ledgers.until(lambda: isinstance(claim(ledger, restore_id, 0, "after"), Claimed), "the lease ends")
     with pytest.raises(StaleLeaseError):
         ledger.settle(restore_id, 0, "before", ResourceState.DONE)
-    assert ledger.made(restore_id, 0, "volume") == "physical"
+    with pytest.raises(StaleLeaseError):
+        ledger.note_made(restore_id, 0, "before", "volume", "another")
+    assert not ledger.renew(restore_id, 0, "before", LONG)
+    assert not ledger.wait(restore_id, 0, "before", LONG, "reason", counts=True)
+    assert ledger.all_made(restore_id) == {0: {"volume": "physical"}}
     assert indices(ledger.settle(restore_id, 0, "after", ResourceState.DONE)) == [1]
     assert do(ledger, restore_id, 2) == [3]
+
+
+def test_who_held_a_resource_before_a_resume_lets_it_go_to_the_next_one(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, ((),))
+    claim(ledger, restore_id, 0, "before")
+    for _ in range(2):
+        # However often: it is still that worker's.
+        assert ledger.move(restore_id, ledger.get(restore_id).state, RestoreState.CANCELLED)
+        assert ledger.resume(restore_id)
+        with pytest.raises(StaleLeaseError):
+            ledger.note_made(restore_id, 0, "before", "volume", "")
+        assert go_on(ledger, restore_id) == [0]
+        assert isinstance(claim(ledger, restore_id, 0, "after"), Held)
+        assert ledger.renew(restore_id, 0, "before", LONG)
+        ledger.note_made(restore_id, 0, "before", "volume", "")
+    assert states(ledger, restore_id) == "re"
+    assert ledger.wait(restore_id, 0, "before", LONG, "reason", counts=True)
+    assert not ledger.wait(restore_id, 0, "before", LONG, "reason", counts=True)
+    again = claim(ledger, restore_id, 0, "after")
+    assert isinstance(again, Claimed)
+    assert again.attempts == 1
 
 
 def test_a_late_copy_sends_nothing_into_an_epoch_that_has_not_begun(ledger: AnyLedger) -> None:

@@ -34,6 +34,7 @@ LATE: dict[str, Callable[[Ledger, str], object]] = {
     "wait": lambda ledger, id_: ledger.wait(id_, 0, "t", 1.0, "reason", counts=True),
     "settle": lambda ledger, id_: ledger.settle(id_, 0, "t", ResourceState.DONE, fragments={"a": A}),
     "made": lambda ledger, id_: ledger.note_made(id_, 0, "t", "volume", "physical"),
+    "made late": lambda ledger, id_: ledger.note_late(id_, 0, "volume", "another"),
     "gone": lambda ledger, id_: ledger.note_gone(id_, 0, "t", "volume"),
     "discarded": lambda ledger, id_: ledger.discarded(id_, 0, ["volume"]),
     "identify": lambda ledger, id_: ledger.identify(id_, "project"),

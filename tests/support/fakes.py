@@ -188,6 +188,9 @@ class FakeContext:
             self.made[key] = find() or create()
         return self.made[key]
 
+    def check_ours(self) -> None:
+        """Nobody else is there."""
+
     def gone(self, key: str) -> None:
         self.made.pop(key, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeGuard
 
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
 from restore_worker.entries import (
@@ -31,6 +32,8 @@ from tests.support.twin_reader import Resource, Restore, Step, TwinReader, time_
 
 DAY = 86400
 RECONCILING_SECONDS = 0.9
+# What is to be taken up; after a resume somebody may still hold it.
+OPEN = frozenset({ResourceState.READY, ResourceState.PLANNED})
 
 
 class LedgerTwin(TwinReader):
@@ -77,7 +80,10 @@ class LedgerTwin(TwinReader):
         for each in restore.resources:
             if each.state is ResourceState.DONE:
                 continue
-            each.until = each.until if each.state is ResourceState.RUNNING else None
+            if each.state is ResourceState.RUNNING:
+                each.late = each.token
+            elif each.state not in OPEN:
+                each.late = each.until = None
             each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
             each.token, each.ended, each.looks, each.told, each.sent = None, None, 0, None, 0.0
             self._due.pop((restore_id, each.node.index), None)
@@ -149,9 +155,14 @@ class LedgerTwin(TwinReader):
 
     def renew(self, restore_id: str, index: int | None, token: str, lease: float) -> bool:
         held = self._held(restore_id, index, token)
-        if held is not None:
-            self._hold(*held, lease)
-        return held is not None
+        if held is None:
+            return False
+        restore, resource = held
+        if _is_late(resource):
+            resource.until = self._now() + lease
+        else:
+            self._hold(restore, resource, lease)
+        return True
 
     def wait(
         self, restore_id: str, index: int | None, token: str, seconds: float, reason: str, *, counts: bool
@@ -160,6 +171,9 @@ class LedgerTwin(TwinReader):
         if held is None:
             return False
         restore, resource = held
+        if _is_late(resource):
+            resource.late = resource.until = None
+            return True
         waiting = resource or restore.step
         if not counts:
             waiting.attempts -= 1
@@ -208,9 +222,18 @@ class LedgerTwin(TwinReader):
             if restore.state is not RestoreState.RESTORING:
                 raise StaleLeaseError
             return
-        if (index, key) not in restore.made:
+        known = restore.made.pop((index, f"{key} {physical_id}"), None)
+        if (index, key) not in restore.made and not known:
             self._note(restore, "made", resource, key=key, physical_id=physical_id)
         restore.made[index, key] = physical_id
+
+    def note_late(self, restore_id: str, index: int, key: str, physical_id: str) -> None:
+        restore = self._find(restore_id)
+        if restore is None or restore.made.get((index, key)) == physical_id:
+            return
+        if (index, f"{key} {physical_id}") not in restore.made:
+            self._note(restore, "made", restore.resources[index], key=key, physical_id=physical_id)
+        restore.made[index, f"{key} {physical_id}"] = physical_id
 
     def note_gone(self, restore_id: str, index: int, token: str, key: str) -> None:
         held = self._held(restore_id, index, token)
@@ -326,6 +349,7 @@ class LedgerTwin(TwinReader):
         resource.attempts += 1
         if resource.state is ResourceState.READY:
             resource.looks = 0
+            resource.late = None
         resource.state, resource.token, resource.worker = ResourceState.RUNNING, token, worker
         if resource.started is None:
             resource.started = self._now()
@@ -339,7 +363,8 @@ class LedgerTwin(TwinReader):
         if restore is None:
             return None
         resource = None if index is None else restore.resources[index]
-        return (restore, resource) if (resource or restore.step).token == token else None
+        holder = resource.late if _is_late(resource) else (resource or restore.step).token
+        return (restore, resource) if holder == token else None
 
     def _hold(self, restore: Restore, resource: Resource | None, lease: float) -> None:
         until = (resource or restore.step).until = self._now() + lease
@@ -360,7 +385,7 @@ class LedgerTwin(TwinReader):
 
     def _finish(self, restore: Restore, resource: Resource, state: ResourceState, reason: str) -> Settled:
         resource.state, resource.reason, resource.ended = state, reason, self._now()
-        resource.token = resource.until = None
+        resource.token = resource.until = resource.late = None
         self._due.pop((restore.new.id, resource.node.index), None)
         self._note(restore, state, resource, reason=reason)
         if state is ResourceState.FAILED:
@@ -394,6 +419,11 @@ def _ready_first(resources: list[Resource]) -> list[Resource]:
     for each in leaves:
         each.state = ResourceState.READY
     return leaves
+
+
+def _is_late(resource: Resource | None) -> TypeGuard[Resource]:
+    """Say whether only somebody of the time before a resume can hold it."""
+    return resource is not None and resource.state in OPEN
 
 
 def _moves(restore: Restore, resource: Resource | None) -> bool:

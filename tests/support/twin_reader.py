@@ -27,6 +27,8 @@ class Resource:
     reason: str = ""
     worker: str = ""
     token: str | None = None
+    # Who held it when the restore was resumed, and may be at it still.
+    late: str | None = None
     # End of the lease or of the wait.
     until: float | None = None
     started: float | None = None

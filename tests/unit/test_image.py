@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from openstack.image.v2._proxy import Proxy
 from pydantic import ValidationError
 
 from restore_openstack.image import ImageDefinition, ImagePlugin
-from restore_worker.errors import CloudUnavailableError, DamagedDataError
+from restore_worker.errors import CloudUnavailableError, DamagedDataError, StaleLeaseError
 from restore_worker.plugin import BankData, Produces, StillBuilding
 from restore_worker.template import HeatTemplate
 from tests.support import nodes
@@ -101,6 +101,72 @@ def test_what_a_killed_worker_left_is_replaced(cloud, left):
     cloud.images[first] |= left
     second = restore(cloud, FakeContext(data=[DATA]))
     assert list(cloud.images) == [second]
+
+
+@dataclass
+class Overtaken(FakeContext):
+    """The context of a worker that loses its resource to another one when it begins to create."""
+
+    other: Callable[[], None] = lambda: None
+    lost: bool = False
+
+    def once(self, key: str, create: Callable[[], str], find: Callable[[], str | None]) -> str | None:
+        def late() -> str:
+            self.other()
+            return create()
+
+        return super().once(key, late, find)
+
+    def check_ours(self) -> None:
+        if self.lost:
+            raise StaleLeaseError
+
+
+def test_a_late_worker_deletes_nothing_of_the_one_that_took_over(cloud):
+    first = restore(cloud, FakeContext(data=[DATA]))
+    cloud.images[first] |= {"status": "saving", "checksum": None}
+
+    def take_over() -> None:
+        late.lost = True
+
+    late = Overtaken(data=[DATA], other=take_over)
+    with pytest.raises(StaleLeaseError):
+        restore(cloud, late)
+    assert list(cloud.images) == [first]
+    assert cloud.received == [len(DATA)]
+
+
+def test_what_is_whole_when_a_worker_begins_is_not_deleted_but_used(cloud):
+    done = []
+
+    def finish() -> None:
+        done.append(restore(cloud, FakeContext(data=[DATA])))
+
+    assert restore(cloud, Overtaken(data=[DATA], other=finish)) == done[0]
+    assert (list(cloud.images), cloud.images[done[0]]["checksum"]) == (done, MD5)
+
+
+def test_a_late_worker_creates_nothing(cloud):
+    def take_over() -> None:
+        late.lost = True
+
+    late = Overtaken(data=[DATA], other=take_over)
+    with pytest.raises(StaleLeaseError):
+        restore(cloud, late)
+    assert cloud.images == {}
+
+
+def test_an_image_that_is_whole_stays_although_the_answer_was_lost(cloud, monkeypatch):
+    def lose(*_: object) -> None:
+        raise CloudUnavailableError("no answer")
+
+    context = FakeContext(data=[DATA])
+    with monkeypatch.context() as patch:
+        patch.setattr("restore_openstack.glance._compare", lose)
+        with pytest.raises(CloudUnavailableError):
+            restore(cloud, context)
+    assert restore(cloud, context) == context.made["image"]
+    assert cloud.received == [len(DATA)]
 
 
 def test_damaged_data_leave_no_image(cloud):
