@@ -1,7 +1,8 @@
 """Have pip-audit ask whether one of the pinned packages has a known vulnerability: `make audit`.
 
-The arguments are those of pip-audit. Exit code 1 if there is such a package, else 0: where nobody can be asked,
-this says so in one line and is no reason to stop.
+The arguments are those of pip-audit. Exit code 1 if there is such a package, 2 if pip-audit cannot begin, such as
+with a broken file of requirements, else 0: where nobody can be asked, this says so in one line and is no reason to
+stop.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 # For one package, in seconds; there are about two hundred.
 _PATIENCE = "10"
+# What pip-audit ends with if the service does not answer, or answers with an error or a proxy's page.
+_UNREACHED = ("requests.exceptions.", "pip_audit._service.interface.", "ERROR:pip_audit._cli:Tip: your network")
 
 
 def main(arguments: list[str]) -> int:
@@ -29,9 +32,14 @@ def main(arguments: list[str]) -> int:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:
         # It says nothing of any package: it has come to none.
-        reason = (done.stderr.strip() or "pip-audit does not say why").splitlines()[-1]
-        print(f"not audited, since the vulnerability service cannot be reached: {reason}")
-        return 0
+        said = done.stderr.strip().splitlines() or ["pip-audit does not say why"]
+        if said[-1].startswith(_UNREACHED):
+            print(f"not audited, since the vulnerability service cannot be reached: {said[-1]}")
+            return 0
+        # What follows its error shows the place.
+        reason = next((line for line in said if line.startswith("ERROR:")), said[-1])
+        print(f"not audited: {reason.removeprefix('ERROR:pip_audit._cli:')}")
+        return 2
     vulnerable, told = verdict(packages)
     print(*told, sep="\n")
     return 1 if vulnerable else 0

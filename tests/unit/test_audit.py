@@ -90,6 +90,20 @@ def test_a_service_out_of_reach_is_told_in_one_line(audit):
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("idna===== 3.0", "contains invalid specifier at line 1"), ("idna>=3.0", "can only be used with a hashed")],
+)
+def test_requirements_that_cannot_be_read_are_no_lack_of_a_service(audit, tmp_path, line, told):
+    (tmp_path / "requirements.txt").write_text(f"{line}\n")
+    with answering({}) as url:
+        done = audit(url)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("not audited: ")
+    assert told in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
 def test_no_answer_about_any_package_is_no_success():
     spec = importlib.util.spec_from_file_location("audit", SCRIPT)
     module = importlib.util.module_from_spec(spec)
