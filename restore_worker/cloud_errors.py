@@ -87,9 +87,10 @@ def _told(error: BaseException) -> tuple[int, str, str]:
 def _wanted(error: BaseException) -> float:
     """Return the seconds that the server wants us to wait, 0 if it does not say."""
     match error:
-        case keystone.HttpError():
-            return float(error.retry_after)
-        case sdk.HttpException(response=requests.Response() as response):
+        case (
+            keystone.HttpError(response=requests.Response() as response)
+            | sdk.HttpException(response=requests.Response() as response)
+        ):
             return wanted(response)
     return 0.0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +32,8 @@ _TIMEOUT_OF_CHANGES = (60.0, 300.0)
 # Seconds within which a call is repeated, and before its first repetition.
 _PATIENCE = 15.0
 _PAUSE = 0.5
+# Seconds that a server may want us to wait; it may name a time of day, and its clock may be wrong.
+_LONGEST = 3600.0
 
 
 class CloudSession(Session):
@@ -100,4 +104,12 @@ def _checked(response: Response, *, raise_exc: bool) -> Response:
 def wanted(response: Response) -> float:
     """Return the seconds that the server wants us to wait, 0 if it does not say."""
     told = response.headers.get("Retry-After", "")
-    return float(told) if told.isdecimal() else 0.0
+    if told.isdecimal():
+        return min(float(told), _LONGEST)
+    try:
+        until = parsedate_to_datetime(told)
+    except ValueError:
+        return 0.0
+    # Python takes -0000 for a time of no zone; HTTP knows but one.
+    seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST)

@@ -1,6 +1,8 @@
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 import requests
@@ -95,6 +97,27 @@ def test_a_change_that_was_not_made_is_asked_for_again_when_the_server_wants(stu
     with pytest.raises(CloudUnavailableError) as caught:
         call("POST", json={})
     assert caught.value.after == (7 if wanted.get("Retry-After") == "7" else 0)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(("minutes", "most"), [(10, 600), (60 * 24 * 365, 3600)])
+def test_a_server_may_name_a_time_of_day(stub, method, minutes, most):
+    until = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
+    stub.answers[f"{method} /image/v2/images"] = [Answer(503, headers={"Retry-After": until})]
+    with pytest.raises(CloudUnavailableError) as caught:
+        call(method)
+    assert most - 60 < caught.value.after <= most
+    assert len(stub.asked(method)) == 1
+
+
+@pytest.mark.parametrize(
+    "until", ["soon", "-5", "Fri, 31 Dec 1999 23:59:59 -0000", "Fri, 99 Dec 2099 23:59:59 GMT"]
+)
+def test_a_time_that_is_none_is_not_waited_for(stub, until):
+    stub.answers["POST /image/v2/images"] = [Answer(503, headers={"Retry-After": until})]
+    with pytest.raises(CloudUnavailableError) as caught:
+        call("POST")
+    assert caught.value.after == 0
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
