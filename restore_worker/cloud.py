@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import html
+import json
 import logging
 import os
 import re
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 # By process and name: a connection's sockets are not shared with a forked child.
 _connections: dict[tuple[int, str], Connection] = {}
 _lock = threading.Lock()
+# How those values in clouds.yaml are called that nobody else may know, such as application_credential_secret.
+_SECRET = ("password", "passcode", "secret", "token", "code", "key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +110,12 @@ def check_credentials(name: str) -> None:
         query = {"trustor_user_id": access.user_id}
         try:
             raise_from_response(connection.identity.get("/OS-TRUST/trusts", params=query))
-        except ForbiddenException as error:
+        except ForbiddenException:
             raise CloudError(
                 f"cloud {name}: Heat makes a trust with every stack, and Keystone lets no application credential"
                 " do so there; name user and password in clouds.yaml, or have the operator set"
                 " allow_insecure_application_credential_trust_escalation in Keystone's [security_compliance]"
-            ) from error
+            ) from None
 
 
 @contextmanager
@@ -126,7 +131,29 @@ def translated(cloud: str, doing: str = "") -> Iterator[None]:
     try:
         yield
     except FOREIGN as error:
-        raise explained(cloud, doing, error) from error
+        # Without its cause, which a log would show: that still has the server's words as they were.
+        raise explained(cloud, doing, error, functools.partial(discreet, cloud)) from None
+
+
+def discreet(name: str, words: str) -> str:
+    """Return a server's words without what opens the cloud: some repeat what they were told."""
+    forms = {form for each in _secrets(name) for form in (each, json.dumps(each)[1:-1], html.escape(each))}
+    # One may be part of another.
+    for form in sorted(forms, key=len, reverse=True):
+        words = words.replace(form, "***")
+    return words
+
+
+def _secrets(name: str) -> set[str]:
+    """Return what clouds.yaml has to log in to the cloud, and the token that it gave for it."""
+    connection = _connections.get((os.getpid(), name))
+    if connection is None:
+        # Nothing was sent yet.
+        return set()
+    auth = connection.config.config.get("auth") or {}
+    access = getattr(connection.session.auth, "auth_ref", None)
+    found = {str(value) for key, value in auth.items() if value and key.endswith(_SECRET)}
+    return found | ({access.auth_token} if access else set())
 
 
 def _quoting_nothing(record: logging.LogRecord) -> bool:

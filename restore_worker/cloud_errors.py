@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 import heatclient.exc as heat
@@ -38,11 +38,12 @@ _SETUP = (*_NO_TRUST, keystone.ClientException, sdk.ConfigException)
 _ENOUGH = 1000
 
 
-def explained(cloud: str, doing: str, error: Exception) -> CloudError:
+def explained(cloud: str, doing: str, error: Exception, discreet: Callable[[str], str]) -> CloudError:
     """Return what happened as our error; CloudUnavailableError if the same call may succeed later.
 
     cloud: its name in clouds.yaml.
     doing: what was being done, "" to name the request.
+    discreet: takes secrets out of a server's words.
     """
     # A failed look for a service says that there is none, and only its cause that it did not answer.
     cause = next(
@@ -50,7 +51,7 @@ def explained(cloud: str, doing: str, error: Exception) -> CloudError:
     )
     status, request, said = _told(cause)
     what = f" when {doing or request}" if doing or request else ""
-    words = _plain(said)
+    words = _plain(discreet(said))
     if status in BUSY:
         busy = CloudUnavailableError(f"cloud {cloud} cannot answer now{what} (HTTP {status}): {words}")
         busy.after = _wanted(cause)

@@ -11,7 +11,7 @@ from typing import Any
 import heatclient.exc as heat
 from heatclient.client import Client
 
-from restore_worker.cloud import connect, translated
+from restore_worker.cloud import connect, discreet, translated
 from restore_worker.entries import Built
 from restore_worker.errors import CloudError, CloudUnavailableError
 from restore_worker.template import HOT_VERSION, Hot
@@ -102,7 +102,7 @@ class Heat:
         """Return a stack, None if there is none; a deleted one is found by id alone."""
         with translated(self._cloud, f"looking for the stack {name_or_id}"):
             try:
-                found = _stack(self._client.stacks.get(name_or_id, resolve_outputs=False))
+                found = self._stack(self._client.stacks.get(name_or_id, resolve_outputs=False))
             except heat.HTTPNotFound:
                 return None
         # For a moment, one that is just deleted still has its name.
@@ -111,7 +111,7 @@ class Heat:
     def ours(self) -> dict[str, Stack]:
         """Return by name all stacks of the project that restores have made and that are not deleted; one call."""
         with translated(self._cloud, "listing the stacks of restores"):
-            stacks = map(_stack, self._client.stacks.list(tags=_TAG))
+            stacks = map(self._stack, self._client.stacks.list(tags=_TAG))
             return {found.name: found for found in stacks if found.status != _GONE}
 
     def try_room(self, hot: Hot) -> None:
@@ -130,10 +130,11 @@ class Heat:
                     case {"type": "RequestLimitExceeded", "message": words}:
                         # Heat says itself what to do about too many stacks.
                         advice = "" if "per tenant" in words else "restore less at a time, or "
+                        said = discreet(self._cloud, words).rstrip(".")
                         raise CloudError(
                             f"Heat of cloud {self._cloud} takes no stack of {hot.resources} resources and"
-                            f" {len(hot.text)} characters: {words.rstrip('.')}; {advice}have the limit raised"
-                        ) from error
+                            f" {len(hot.text)} characters: {said}; {advice}have the limit raised"
+                        ) from None
                 raise
 
     def preview(self, restore_id: str, hot: Hot) -> None:
@@ -167,7 +168,7 @@ class Heat:
             except heat.HTTPConflict:
                 self._require_mark(name, mark)
                 found = name
-            return _stack(self._client.stacks.get(found, resolve_outputs=False))
+            return self._stack(self._client.stacks.get(found, resolve_outputs=False))
 
     def update(self, stack_id: str, hot: Hot, *, minutes: int) -> None:
         """Begin to make the stack as the template says; what is whole stays, and so do tags.
@@ -216,7 +217,7 @@ class Heat:
                     name=each.resource_name,
                     type=each.resource_type,
                     status=each.resource_status,
-                    reason=each.resource_status_reason or "",
+                    reason=discreet(self._cloud, each.resource_status_reason or ""),
                     physical_id=each.physical_resource_id or "",
                 )
                 for each in self._client.resources.list(stack_id)
@@ -233,7 +234,7 @@ class Heat:
                     id=each.id,
                     resource=each.resource_name,
                     status=each.resource_status,
-                    reason=each.resource_status_reason or "",
+                    reason=discreet(self._cloud, each.resource_status_reason or ""),
                 )
                 for each in self._client.events.list(stack_id, marker=after, sort_dir="asc")
             ]
@@ -250,7 +251,7 @@ class Heat:
             there = self._client.stacks.get(name, resolve_outputs=False)
         except heat.HTTPNotFound:
             there = None
-        if there is None or _stack(there).deleted:
+        if there is None or self._stack(there).deleted:
             raise CloudUnavailableError(f"cloud {self._cloud}: stack {name} is being deleted")
         if mark not in (there.tags or ()):
             raise CloudError(
@@ -266,19 +267,18 @@ class Heat:
         with translated(self._cloud, f"updating the stack {stack_id}"):
             try:
                 self._client.stacks.update(stack_id, existing=True, **changes)
-            except heat.HTTPConflict as error:
-                raise CloudUnavailableError(f"cloud {self._cloud}: the stack {stack_id} is busy") from error
+            except heat.HTTPConflict:
+                raise CloudUnavailableError(f"cloud {self._cloud}: the stack {stack_id} is busy") from None
 
-
-def _stack(found: Any) -> Stack:
-    """Return what heatclient found."""
-    return Stack(
-        id=found.id,
-        name=found.stack_name,
-        status=found.stack_status,
-        reason=found.stack_status_reason or "",
-        updated=found.updated_time or found.creation_time,
-    )
+    def _stack(self, found: Any) -> Stack:
+        """Return what heatclient found."""
+        return Stack(
+            id=found.id,
+            name=found.stack_name,
+            status=found.stack_status,
+            reason=discreet(self._cloud, found.stack_status_reason or ""),
+            updated=found.updated_time or found.creation_time,
+        )
 
 
 def _template(hot: Hot) -> dict[str, Any]:

@@ -198,8 +198,10 @@ def _translated(bank: str) -> Iterator[None]:
     except (keystone.RetriableConnectionFailure, requests.RequestException, HTTPError) as error:
         raise BankUnavailableError(f"{bank} does not answer: {error}") from error
     except keystone.HttpError as error:
+        # Some servers repeat what they were told: only the number says nothing of the password.
+        status = f"HTTP {error.http_status}"
         if error.http_status in _BUSY or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise BankUnavailableError(f"the login for {bank} does not work now: {error}") from error
-        raise BankError(f"the login for {bank} is refused: {error}; check the cloud in clouds.yaml") from error
+            raise BankUnavailableError(f"the login for {bank} does not work now ({status})") from None
+        raise BankError(f"the login for {bank} is refused ({status}); check the cloud in clouds.yaml") from None
     except (keystone.ClientException, SDKException) as error:
         raise BankError(f"{bank} cannot be asked: {error}; check the cloud in clouds.yaml") from error

@@ -80,7 +80,7 @@ class Checks:
 
     def template(self) -> None:
         """The template is that of a peaceful rendering, with the values of what was built, and one stack has it."""
-        hot, world = self.ledger.template(self.restore_id), self.run.world
+        hot, world, heat = self.ledger.template(self.restore_id), self.run.world, self.run.world.heat
         if hot is None or self.planned is None or hot.text != self.planned.text:
             self.tell("lost", "the template is not the one that was planned")
             return
@@ -88,12 +88,12 @@ class Checks:
         if sorted(hot.values.values()) != built:
             self.tell("lost", "the template's values are not what was built")
         name = stack_name(self.restore_id)
-        if world.created != {name: 1}:
-            self.tell("doubled" if world.created[name] > 1 else "lost", f"stacks created: {dict(world.created)}")
+        if heat.created != {name: 1}:
+            self.tell("doubled" if heat.created[name] > 1 else "lost", f"stacks created: {dict(heat.created)}")
             return
-        if (world.stacks[0].template, world.stacks[0].parameters) != (hot.text, dict(hot.values)):
+        if (heat.stacks[0].template, heat.stacks[0].parameters) != (hot.text, dict(hot.values)):
             self.tell("lost", "the stack was made of another template")
-        if self.ledger.stacks.get(self.restore_id).id != world.stacks[0].id:
+        if self.ledger.stacks.get(self.restore_id).id != heat.stacks[0].id:
             self.tell("lost", "the ledger does not know the stack")
 
     def leftovers(self) -> None:
@@ -106,8 +106,8 @@ class Checks:
         for key in sorted(client.scan_iter(count=1000)):
             if why := self._leaked(key, client.ttl(key)):
                 self.tell("leaked", f"{key}: {why}")
-        if self.run.world.strange:
-            self.tell("broken", f"requests that the stubs do not know: {self.run.world.strange[:5]}")
+        if strange := [*self.run.world.strange, *self.run.world.heat.strange]:
+            self.tell("broken", f"requests that the stubs do not know: {strange[:5]}")
 
     def _leaked(self, key: str, ttl: Any) -> str:
         if key.startswith(f"restore:{{{self.restore_id}}}:"):

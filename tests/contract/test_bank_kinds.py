@@ -100,7 +100,7 @@ def test_a_refused_login_says_so(tmp_path: Path) -> None:
     with serving("swift", tmp_path):
         clouds = tmp_path / "clouds.yaml"
         clouds.write_text(clouds.read_text().replace("secret", "wrong"))
-        with pytest.raises(BankError, match=r"login .* is refused") as raised:
+        with pytest.raises(BankError, match=r"login .* is refused \(HTTP 401\); check") as raised:
             open_bank("swift://karbor")
         assert not isinstance(raised.value, BankUnavailableError)
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
+from random import Random
 from urllib.parse import urlsplit
 
 import pytest
 
-from restore_worker import canvas, restore
+from restore_worker import canvas, cloud, restore
 from restore_worker.states import RestoreState
 from tests.support import banks, nodes, processes
 from tests.support.bank_servers import CHECKPOINT, broken_server, serving, webapp
@@ -22,6 +24,9 @@ from tests.support.banks import BankCheckpoint, Node
 from tests.support.flower import Flower, flower
 from tests.support.planted import planted
 from tests.support.processes import run_cli, wait_until
+from tests.support.steps import checkpoint, installed
+from tests.support.stub_heat import StubHeat
+from tests.support.stub_identity import Answer, StubIdentity, stub_identity, write_clouds
 from tests.support.wire import body_of, commands, held, messages
 
 SECONDS = 60
@@ -86,9 +91,9 @@ def commands_of(submitted: restore.Restore, bank: str, directory) -> dict[str, s
         *((*words, submitted.id) for words in of_restore),
         ("list", "-f", "json"),
         ("template", submitted.id, "--output", str(directory / "app.yaml")),
-        ("checkpoint", "show", CHECKPOINT, "--bank", bank, "-f", "json"),
-        ("plan", CHECKPOINT, "--bank", bank),
-        ("-vv", "--debug", "plan", CHECKPOINT, "--bank", bank, "-f", "json"),
+        ("checkpoint", "show", "latest", "--bank", bank, "-f", "json"),
+        ("plan", "latest", "--bank", bank),
+        ("-vv", "--debug", "plan", "latest", "--bank", bank, "-f", "json"),
     ]
     told = {}
     for line in lines:
@@ -162,6 +167,108 @@ def all_pages(pages: Flower, restore_id: str) -> dict[str, str]:
         *(f"{kind}/{task}" for task in tasks for kind in ("/task", "/api/task/info", "/api/task/result")),
     ]
     return {path: pages.read(path) for path in paths} | {"table of tasks": pages.table()}
+
+
+@pytest.fixture
+def site(hidden, tmp_path, monkeypatch) -> Iterator[StubIdentity]:
+    """Give a cloud with Keystone and Heat: `target` with a password, `other` with an application credential."""
+    with stub_identity() as stub:
+        own = {"application_credential_id": "i", "application_credential_secret": hidden["application"]}
+        credential = {"auth_type": "v3applicationcredential", "auth": {"auth_url": f"{stub.url}/v3"} | own}
+        target = stub.entry(auth={"password": hidden["clouds"]})
+        write_clouds(tmp_path / "clouds.yaml", target=target, other=credential)
+        monkeypatch.setattr(cloud, "_connections", {})
+        stub.heat = StubHeat(Random(0))
+        yield stub
+
+
+def good(stub: StubIdentity, told: str) -> None:
+    """Let everything be."""
+
+
+def refused_login(stub: StubIdentity, told: str) -> None:
+    """Let the submitter in, and no worker."""
+    first = Answer(201, stub.token(), {"X-Subject-Token": "token-1"})
+    stub.answers["POST /v3/auth/tokens"] = [first, Answer(401, {"error": {"code": 401, "message": told}})]
+
+
+def refused_stack(stub: StubIdentity, told: str) -> None:
+    """Let workers in, and allow them no stack."""
+    stub.grants["application_credential"] = {"id": "i", "name": "mine", "restricted": False}
+    refusal = {"code": 403, "error": {"message": told, "type": "Forbidden"}}
+    stub.answers["POST /orchestration/stacks"] = [Answer(403, refusal)]
+
+
+@pytest.mark.parametrize(
+    ("name", "arrange", "ends", "reason"),
+    [
+        ("target", good, RestoreState.COMPLETE, ""),
+        (
+            "target",
+            refused_login,
+            RestoreState.FAILED,
+            "preflight: cloud target refuses .*HTTP 401.*: you said ***",
+        ),
+        (
+            "other",
+            refused_stack,
+            RestoreState.FAILED,
+            "Heat: cloud other refuses .*HTTP 403.*: you said ***",
+        ),
+    ],
+    ids=["good", "refused-login", "refused-stack"],
+)
+def test_what_logs_in_to_a_cloud_is_not_repeated_where_the_cloud_does(  # noqa: PLR0913, PLR0917 - what there is, and a case
+    hidden, site, redis_url, worker, tmp_path, name, arrange, ends, reason
+):
+    used = hidden["application" if name == "other" else "clouds"]
+    # The submitter's token is the first one.
+    site.heat.words = f"you said {used} and token-2"
+    arrange(site, f"you said {used}")
+    bank = str(tmp_path / "steps")
+    banks.write(checkpoint([(), (0,)]), tmp_path / "steps" / "karbor")
+    with (
+        installed(tmp_path / "stranger"),
+        flower(tmp_path / "flower.log", CONFIGURED) as pages,
+        commands(redis_url) as seen,
+    ):
+        started = worker(options=["--beat", "--task-events"], env=CONFIGURED)
+        wait_until(lambda: "worker1@" in pages.read("/workers"), "Flower sees the worker")
+        submitted = restore.submit("latest", bank=bank, cloud=name)
+        ended = submitted.wait(SECONDS)
+        shown = all_pages(pages, submitted.id)
+        # The last two log in once more.
+        printed = {}
+        for line in (
+            ("show", submitted.id, "-f", "json"),
+            ("show", submitted.id),
+            ("doctor", "--cloud", name, "--bank", bank),
+            ("submit", "latest", "--cloud", name, "--bank", bank, "--force"),
+        ):
+            done = run_cli("-vv", "--debug", *line)
+            printed[" ".join(line[:1] + line[2:])] = done.stdout + done.stderr
+    pattern = re.escape(reason).replace(re.escape(".*"), ".*")
+    assert (ended.state, bool(re.match(pattern, ended.reason))) == (ends, True), ended
+    logins = [each for each in site.requests if each.method == "POST" and each.path == "/v3/auth/tokens"]
+    assert len(logins) > 1
+    assert [each for each in logins if used.encode() not in each.body] == []
+    assert site.heat.strange == []
+    assert bool(site.heat.stacks) == (ends is RestoreState.COMPLETE)
+
+    about = {
+        "commands to Redis": repr(seen),
+        "messages": repr([json.loads(body_of(message)) for _, message in messages(seen)]),
+        "Redis": held(redis_url),
+        "the worker's log": started.output,
+        "Flower's tasks": shown["/api/tasks"],
+        "its reason and events": repr((ended, list(submitted.watch()))),
+    }
+    assert [where for where, text in about.items() if submitted.id not in text] == []
+    # What was repeated came through.
+    assert "you said ***" in about["Redis"] + "".join(printed.values())
+    marks = {**hidden, **{f"token {number}": f"token-{number}" for number in range(1, len(logins) + 1)}}
+    told = {**about, **shown, "Flower's log": pages.program.output, **printed}
+    assert leaks(marks, told) == []
 
 
 def test_a_refusal_quotes_nothing_of_what_it_cannot_restore(hidden, redis_url, tmp_path):

@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
+
+from tests.support.stub_heat import StubHeat
 
 PASSWORD = "pass-word-of-the-stub"
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -47,6 +49,7 @@ class StubIdentity:
     answers: by method and path, one for each request; the last one stays. Without any it is 200 and {}.
     grants: more fields of a token, such as ``application_credential``.
     project: id of the one that it logs in to.
+    heat: answers what no script does; one request at a time.
     """
 
     url: str = ""
@@ -56,6 +59,8 @@ class StubIdentity:
     scoped: bool = True
     project: str = PROJECT
     tokens: int = 0
+    heat: StubHeat | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def asked(self, *methods: str) -> list[str]:
         """Return methods and paths of the requests, of these methods if any are named.
@@ -129,26 +134,31 @@ class _Handler(BaseHTTPRequestHandler):
     def serve(self) -> None:
         """Answer as the script says, else as Keystone and Glance say who they are."""
         path = urlsplit(self.path).path
-        self.stub.requests.append(Request(self.command, path, dict(self.headers), self._body()))
+        request = Request(self.command, path, dict(self.headers), self._body())
+        self.stub.requests.append(request)
         if f"{self.command} {path}" == "POST /v3/auth/tokens" and "POST /v3/auth/tokens" not in self.stub.answers:
             self.stub.tokens += 1
             self._send(Answer(201, self.stub.token(), {"X-Subject-Token": f"token-{self.stub.tokens}"}))
             return
         script = self.stub.answers.get(f"{self.command} {path}", [])
-        answer = script.pop(0) if len(script) > 1 else script[0] if script else self._usual(path)
+        answer = script.pop(0) if len(script) > 1 else script[0] if script else self._usual(request)
         threading.Event().wait(answer.seconds)
         if answer.status:
             self._send(answer)
         else:
             self.close_connection = True
 
-    def _usual(self, path: str) -> Answer:
-        match path.strip("/"):
-            case "":
+    def _usual(self, request: Request) -> Answer:
+        match request.path.strip("/").split("/"):
+            case ["orchestration", *rest] if rest and self.stub.heat:
+                query, body = parse_qs(urlsplit(self.path).query), json.loads(request.body or b"null")
+                with self.stub.lock:
+                    return Answer(*self.stub.heat.answer(request.method, rest, query, body))
+            case [""]:
                 return Answer(300, {"versions": {"values": [self._version("v3.14", "v3")]}})
-            case "v3":
+            case ["v3"]:
                 return Answer(body={"version": self._version("v3.14", "v3")})
-            case "image":
+            case ["image"]:
                 return Answer(body={"versions": [self._version("v2.9", "image/v2")]})
         return Answer()
 

@@ -1,5 +1,6 @@
 import logging
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -298,6 +299,29 @@ def test_no_secret_leaves_the_session(stub, caplog):
     told = caplog.text + str(caught.value) + repr(cloud.connect("stub")) + repr(cloud.connect("stub").session)
     assert [secret for secret in (PASSWORD, "token-1", "hidden-in-a-template") if secret in told] == []
     assert "127.0.0.1" in caplog.text
+
+
+SPOKEN = 'a"b<c&d'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": f"no: {SPOKEN}, token-1."}},
+        '{no json: a\\"b<c&d, token-1}',
+        "<html><b>no: a&quot;b&lt;c&amp;d, token-1</b></html>",
+    ],
+    ids=["JSON", "almost JSON", "HTML"],
+)
+def test_secrets_that_the_cloud_repeats_are_struck_out(stub, name_clouds, body):
+    # As servers write it in their answers.
+    name_clouds(stub=stub.entry(auth={"password": SPOKEN, "project_name": "shown"}))
+    stub.answers["GET /image/v2/images"] = [Answer(403, body)]
+    with pytest.raises(CloudError, match=r"\(HTTP 403\): .*\*\*\*, \*\*\*") as caught:
+        call()
+    # As a log would show it.
+    told = "".join(traceback.format_exception(caught.value))
+    assert [each for each in (SPOKEN, "&lt;c", "b<c", "token-1") if each in told] == []
 
 
 def test_every_request_says_who_asks(stub):
