@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
 from restore_worker import worker
 from restore_worker.building import Builder, same_cloud
@@ -74,8 +73,9 @@ def one_of_each(made: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
 
 def _check_hands(ledger: Ledger, restore_id: str) -> None:
     """Return if no worker builds anything at this moment: that is to be discarded, too."""
+    now = ledger.now()
     for each in ledger.resources(restore_id):
         # One that was resumed meanwhile is ready, but still in those hands.
-        if each.state is not ResourceState.WAITING and each.until and each.until > datetime.now(UTC):
+        if each.state is not ResourceState.WAITING and each.until and each.until > now:
             node = each.node
             raise CloudUnavailableError(f"{node.type} {node.id} is still in the hands of worker {each.worker}")

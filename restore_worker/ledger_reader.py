@@ -30,6 +30,9 @@ _KEYS = (
     *("record", "progress", "parents", "nodes", "work", "fragments", "owners", "made", "events"),
     *("stack", "built"),
 )
+# So a Redis refuses writes whose disk is full, or whose replicas are away, as while one takes over. redis-py has
+# no errors of their own for these, and of a script the code may stand within the message.
+_PASSING = ("MISCONF", "NOREPLICAS")
 # Resources whose work is read in one go.
 _BATCH = 500
 
@@ -206,6 +209,10 @@ class LedgerReader:
         pairs = (member.rsplit("/", 1) for member in members)
         return [(restore_id, int(index) if index else None) for restore_id, index in pairs]
 
+    def now(self) -> datetime:
+        """Return what time it is to the ledger: the clock of all times in it."""
+        return _time(self._now())
+
     def _now(self) -> float:
         with translated():
             seconds, microseconds = self._client.time()
@@ -231,6 +238,8 @@ def translated() -> Iterator[None]:
         # A replica before it takes over, or a Redis that somebody is making room in: that may pass.
         raise LedgerUnavailableError(f"Redis takes no writes now: {error}") from error
     except RedisError as error:
+        if any(code in str(error) for code in _PASSING):
+            raise LedgerUnavailableError(f"Redis takes no writes now: {error}") from error
         raise LedgerError(f"Redis refused: {error}") from error
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import redis
@@ -20,6 +22,7 @@ from restore_worker.ledger import Ledger, connect
 from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreState
 from restore_worker.template import HeatResource
 from tests.support.processes import wait_until
+from tests.support.redis_setups import SAFE, Server, running
 from tests.support.restores import LONG, begin, bring, claim, do, new_restore, record
 
 SHARED = {
@@ -231,3 +234,32 @@ def test_a_server_that_refuses_is_an_error_of_its_own(client: redis.Redis, ledge
     with pytest.raises(LedgerError, match="Redis refused") as caught:
         ledger.get("any")
     assert not isinstance(caught.value, LedgerUnavailableError)
+
+
+def test_a_server_whose_replicas_are_away_takes_writes_later(tmp_path: Path) -> None:
+    server = Server(tmp_path / "redis", SAFE)
+    with running(server), server.client() as client:
+        ledger = Ledger(client)
+        restore_id = record(ledger)
+        client.config_set("min-replicas-to-write", 1)
+        check_that_writes_may_pass_later(ledger, restore_id)
+
+
+def test_a_server_whose_disk_takes_nothing_takes_writes_later(tmp_path: Path) -> None:
+    server = Server(tmp_path / "redis", {"save": "3600 1"})
+    with running(server), server.client() as client:
+        ledger = Ledger(client)
+        restore_id = record(ledger)
+        shutil.rmtree(server.folder)
+        client.bgsave()
+        wait_until(lambda: client.info()["rdb_last_bgsave_status"] == "err", "it could not save")
+        check_that_writes_may_pass_later(ledger, restore_id)
+
+
+def check_that_writes_may_pass_later(ledger: Ledger, restore_id: str) -> None:
+    checking = (RestoreState.PENDING, RestoreState.CHECKING)
+    # A transaction, a script, and a command by itself.
+    for write in (lambda: record(ledger), lambda: ledger.move(restore_id, *checking), ledger.reconciling):
+        with pytest.raises(LedgerUnavailableError, match="takes no writes now"):
+            write()
+    assert ledger.get(restore_id).state is RestoreState.PENDING

@@ -91,7 +91,7 @@ class SimulatedCelery:
             patch.setattr(creation, "connect", lambda _: SimpleNamespace(block_storage=None))
             for module in (creation, poller, discarding):
                 patch.setattr(module, "same_cloud", lambda *_: None)
-            for module in (step, poller, discarding):
+            for module in (step, poller):
                 patch.setattr(module, "datetime", SimpleNamespace(now=self._clock))
             for name in ("send_preflight", "send_resources", "send_body", "send_create_stack", "send_discard"):
                 patch.setattr(canvas, name, getattr(self, name))

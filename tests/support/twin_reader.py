@@ -37,6 +37,8 @@ class Resource:
     told: tuple[int, str] | None = None
     looks: int = 0
     sent: float = 0.0
+    # When an attempt first found that there is nothing to do yet, if all did since.
+    since: float | None = None
 
     @property
     def settled(self) -> bool:
@@ -208,6 +210,9 @@ class TwinReader:
     def overdue(self, limit: int = 1000) -> list[tuple[str, int | None]]:
         due = [place for place, when in self._due.items() if when <= self._now()]
         return sorted(due, key=self._due.__getitem__)[:limit]
+
+    def now(self) -> datetime:
+        return time_of(self._now())
 
     def _find(self, restore_id: str) -> Restore | None:
         restore = self._restores.get(restore_id)
