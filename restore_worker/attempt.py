@@ -56,14 +56,22 @@ def attempt(claim: Claimed, restore_id: str, token: str) -> End | Pause:
         raise
     except OtherCloudError as error:
         # It says nothing of the resource, and the next one to try may be another worker.
-        return Pause(_OTHERS_TURN, str(error), counts=False)
+        return _still(claim, _OTHERS_TURN, str(error))
     except StillBuilding as signal:
-        return Pause(min(signal.after, _LONGEST_PAUSE), signal.reason, counts=False)
+        return _still(claim, min(signal.after, _LONGEST_PAUSE), signal.reason)
     except RestoreError as error:
         return _after(error, claim)
     except Exception as error:
         logger.exception("plugin of %s", claim.node)
         return End(ResourceState.FAILED, f"its plugin broke: {error!r}")
+
+
+def _still(claim: Claimed, seconds: float, reason: str) -> End | Pause:
+    """Wait without counting the attempt, but not for ever."""
+    minutes = worker.current_settings().stack_minutes
+    if claim.waited >= minutes * 60:
+        return End(ResourceState.FAILED, f"given up after {minutes} minutes: {reason}")
+    return Pause(seconds, reason, counts=False)
 
 
 def _after(error: RestoreError, claim: Claimed) -> End | Pause:

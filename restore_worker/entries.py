@@ -129,7 +129,10 @@ class AttemptLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The resource is ours until the lease ends."""
+    """The resource is ours until the lease ends.
+
+    waited: seconds since an attempt first found that there is nothing to do yet, if all did since.
+    """
 
     attempts: int
     node: Node
@@ -139,6 +142,7 @@ class Claimed:
     cloud: str
     identity: str
     epoch: int
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

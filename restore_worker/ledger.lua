@@ -187,6 +187,8 @@ function verbs.claim(index, token, lease, most, worker, limits)
     write(index, 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker)
     -- A copy of the message of what waits or ran may be in a worker's memory: its count stands.
     if state == 'ready' then forget(index, 'looks', 'late') end
+    -- Whoever held it may have been at it for hours, which is no waiting.
+    if state == 'running' then forget(index, 'since') end
     redis.call('HSETNX', PROGRESS, index .. '.started', NOW)
     look_at(index, ends + 1)
     -- Something that is built for hours is looked at every few seconds: that is no news each time.
@@ -196,7 +198,7 @@ function verbs.claim(index, token, lease, most, worker, limits)
     end
   end
   return { 'claimed', tostring(attempts), redis.call('HGET', NODES, index), redis.call('HGET', WORK, index),
-    checkpoint, bank, cloud, identity, epoch }
+    checkpoint, bank, cloud, identity, epoch, tostring(NOW - tonumber(read(index, 'since') or NOW)) }
 end
 
 -- The restore's own step (its index is ''): state that it belongs to, token, seconds of the lease, greatest number
@@ -231,8 +233,9 @@ function verbs.renew(index, token, lease)
   return 1
 end
 
--- index, token, seconds, reason, 1 if the attempt counts; 1 if the lease was still the token's
-function verbs.wait(index, token, seconds, reason, counts)
+-- index, token, seconds, reason, 1 if the attempt counts, 1 if it only found that there is nothing to do yet;
+-- 1 if the lease was still the token's
+function verbs.wait(index, token, seconds, reason, counts, still)
   local held, late = holds(index, token)
   if not held then return 0 end
   if late then
@@ -244,6 +247,11 @@ function verbs.wait(index, token, seconds, reason, counts)
   if counts == '0' then attempts = attempts - 1 end
   write(index, 'state', 'waiting', 'until', due, 'reason', reason, 'attempts', attempts)
   forget(index, 'token')
+  if still ~= '1' then
+    forget(index, 'since')
+  else
+    redis.call('HSETNX', PROGRESS, index .. '.since', NOW)
+  end
   look_at(index, due + PATIENCE)
   -- What is built for hours says so once; that an attempt came to nothing is news each time.
   if reason ~= known or counts == '1' then event('waiting', index, 'reason', reason, 'seconds', seconds) end
@@ -388,7 +396,7 @@ function verbs.resume()
     elseif state ~= 'ready' and state ~= 'planned' then
       forget(index, 'until', 'late')
     end
-    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told', 'sent')
+    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told', 'sent', 'since')
     look_no_more(index)
     write(index, 'needs', needed, 'state', needed == 0 and 'ready' or 'planned')
     if needed == 0 then leaves[#leaves + 1] = index end

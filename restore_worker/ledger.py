@@ -125,9 +125,9 @@ class Ledger(LedgerReader):
         """Take a resource for ``lease`` seconds under a token of the caller's making."""
         by_type = json.dumps(dict(limits.by_type))
         match self._run(restore_id, "claim", index, token, lease, limits.most, worker, by_type):
-            case ["claimed", attempts, node, work, checkpoint, bank, cloud, identity, epoch]:
+            case ["claimed", attempts, node, work, checkpoint, bank, cloud, identity, epoch, waited]:
                 where = (checkpoint, bank, cloud, identity)
-                return Claimed(int(attempts), node_of(index, node), work, *where, int(epoch))
+                return Claimed(int(attempts), node_of(index, node), work, *where, int(epoch), float(waited))
             case ["held", seconds]:
                 return Held(float(seconds))
             case ["settled", released, epoch]:
@@ -153,13 +153,23 @@ class Ledger(LedgerReader):
         return bool(self._run(restore_id, "renew", _place(index), token, lease))
 
     def wait(
-        self, restore_id: str, index: int | None, token: str, seconds: float, reason: str, *, counts: bool
+        self,
+        restore_id: str,
+        index: int | None,
+        token: str,
+        seconds: float,
+        reason: str,
+        *,
+        counts: bool,
+        still: bool = False,
     ) -> bool:
         """Let a resource, or the restore's step, go for some seconds; False if it is not the token's any more.
 
         counts: whether this attempt is one of those that are limited.
+        still: whether it only found that there is nothing to do yet; `claim` tells how long that has gone on.
         """
-        return bool(self._run(restore_id, "wait", _place(index), token, seconds, reason, int(counts)))
+        arguments = (token, seconds, reason, int(counts), int(still))
+        return bool(self._run(restore_id, "wait", _place(index), *arguments))
 
     def settle(
         self,

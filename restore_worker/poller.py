@@ -10,11 +10,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from restore_worker.belongings import titles
 from restore_worker.building import same_cloud
 from restore_worker.entries import Built, RestoreRecord, StackLog
-from restore_worker.errors import RestoreError, UnknownRestoreError
+from restore_worker.errors import LedgerUnavailableError, RestoreError, UnknownRestoreError
 from restore_worker.ledger import Ledger
 from restore_worker.stack import Heat, Stack, stack_name
 from restore_worker.stack_ledger import Begun, StackChange
@@ -73,6 +74,12 @@ def _by_target(ledger: Ledger) -> dict[tuple[str, str], list[RestoreRecord]]:
         except UnknownRestoreError:
             ledger.stacks.unfollow(restore_id, None)
             continue
+        except LedgerUnavailableError:
+            raise
+        except Exception:
+            # The others are not to suffer from it.
+            logger.exception("restore %s is unreadable", restore_id)
+            continue
         found.setdefault((record.cloud, record.identity), []).append(record)
     return found
 
@@ -83,7 +90,8 @@ def _tell(ledger: Ledger, record: RestoreRecord, limit: timedelta, error: Restor
     if _age(record) <= limit:
         return
     if record.state in _GIVEN_UP:
-        ledger.move(record.id, record.state, _GIVEN_UP[record.state], f"given up after {limit}: {error}")
+        again = f"; once that is mended, {_AGAIN[record.state]}" if record.state in _AGAIN else ""
+        ledger.move(record.id, record.state, _GIVEN_UP[record.state], f"given up after {limit}: {error}{again}")
     else:
         ledger.stacks.unfollow(record.id, record.state)
 
@@ -94,6 +102,8 @@ _GIVEN_UP = {
     # The application is as it was.
     RestoreState.FORGETTING: RestoreState.COMPLETE,
 }
+# How what was given up is gone on with, where `resume` is not the way.
+_AGAIN = {RestoreState.DESTROYING: "destroy again", RestoreState.FORGETTING: "forget again"}
 
 
 def _age(record: RestoreRecord) -> timedelta:
@@ -116,9 +126,10 @@ class _Follower:
             case RestoreState.CREATING:
                 self._create()
             case RestoreState.DESTROYING:
-                return self._destroy()
+                return self._destroy() or self._give_up()
             case RestoreState.FORGETTING:
                 self._forget()
+                self._give_up()
             case RestoreState.CANCELLED | RestoreState.FAILED:
                 self._stop()
         return False
@@ -223,6 +234,15 @@ class _Follower:
         """Return the stack that Heat does not list any more, if it has still to tell of it."""
         stack_id = self.ledger.stacks.get(self.record.id).id
         return self.heat.find(stack_id) if stack_id else None
+
+    def _give_up(self) -> Literal[False]:
+        """End what Heat comes to no end with, unless it has just ended otherwise."""
+        if _age(self.record) > self.limit:
+            state = self.record.state
+            advice = f"{_AGAIN[state]}, and if that does not help, have the cloud's operator look at the stack"
+            reason = f"Heat was not done with stack {stack_name(self.record.id)} after {self.limit}: {advice}"
+            self._move(_GIVEN_UP[state], reason)
+        return False
 
     def _move(self, state: RestoreState, reason: str = "") -> bool:
         return self.ledger.move(self.record.id, self.record.state, state, reason)

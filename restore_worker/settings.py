@@ -37,7 +37,8 @@ class Settings(BaseModel):
     lease_seconds: int = Field(30, alias="RESTORE_LEASE_SECONDS", ge=1)
     # How often a resource is tried before it fails for good.
     max_attempts: int = Field(5, alias="RESTORE_MAX_ATTEMPTS", ge=1)
-    # How long Heat may work on a stack, in minutes; big volumes take hours.
+    # How long Heat may work on a stack, or a service on what is built beside it, in minutes: big volumes take
+    # hours.
     stack_minutes: int = Field(240, alias="RESTORE_STACK_MINUTES", ge=1)
     # How long a finished restore stays in Redis, in days.
     keep_days: int = Field(30, alias="RESTORE_KEEP_DAYS", ge=1)

@@ -10,6 +10,7 @@ import gc
 import itertools
 import logging
 import uuid
+from collections.abc import Mapping
 
 from celery import Task
 from celery.exceptions import Ignore, Reject
@@ -32,7 +33,8 @@ from restore_worker.entries import (
     RestoreRecord,
     Settled,
 )
-from restore_worker.errors import CloudUnavailableError, LedgerError, StaleLeaseError
+from restore_worker.errors import CloudUnavailableError, LedgerError, LedgerUnavailableError, StaleLeaseError
+from restore_worker.ledger import Ledger
 from restore_worker.poller import poll
 from restore_worker.preflight import check
 from restore_worker.shutdown import Shutdown
@@ -157,7 +159,7 @@ def _settle(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:
             case End(state, reason, fragments):
                 return ledger.settle(restore_id, index, token, state, reason, fragments)
             case Pause(pause, reason, counts):
-                if ledger.wait(restore_id, index, token, pause, reason, counts=counts):
+                if ledger.wait(restore_id, index, token, pause, reason, counts=counts, still=not counts):
                     seconds = pause
     except Stopped:
         ledger.wait(restore_id, index, token, 0.0, WORKER_STOPPED, counts=False)
@@ -267,12 +269,23 @@ def reconcile() -> None:
     first = {queue: canvas.oldest(app, queue) for queue in (QUEUE, TRANSFER_QUEUE)}
     oldest = {queue: ledger.sent(*message) for queue, message in first.items() if message}
     for restore_id, index in overdue:
-        match ledger.look(restore_id, index, oldest):
-            case Ended(epochs):
-                for epoch in range(1, epochs + 1):
-                    canvas.close(app, restore_id, epoch)
-            case Node() | RestoreState() as lost:
-                _send_again(restore_id, ledger.get(restore_id).epoch, lost)
+        try:
+            _look(ledger, restore_id, index, oldest)
+        except (LedgerUnavailableError, KombuError):
+            # So it would be with all others.
+            raise
+        except Exception:
+            # The others are not to suffer from one that is unreadable.
+            logger.exception("look at %s/%s", restore_id, "" if index is None else index)
+
+
+def _look(ledger: Ledger, restore_id: str, index: int | None, oldest: Mapping[str, str]) -> None:
+    match ledger.look(restore_id, index, oldest):
+        case Ended(epochs):
+            for epoch in range(1, epochs + 1):
+                canvas.close(app, restore_id, epoch)
+        case Node() | RestoreState() as lost:
+            _send_again(restore_id, ledger.get(restore_id).epoch, lost)
 
 
 def _send_again(restore_id: str, epoch: int, lost: Node | RestoreState) -> None:

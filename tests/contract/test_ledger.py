@@ -263,6 +263,38 @@ def test_waiting_for_something_under_way_is_no_attempt(ledger: AnyLedger) -> Non
     assert ledger.resources(restore_id)[0].reason == ""
 
 
+def test_how_long_a_resource_has_only_waited_is_known(ledgers: Ledgers) -> None:
+    ledger = ledgers.make()
+    restore_id = begin(ledger)
+
+    def waited(token: str, lease: float = LONG) -> float:
+        taken = claim(ledger, restore_id, 0, token, lease=lease)
+        assert isinstance(taken, Claimed)
+        return taken.waited
+
+    def wait(token: str, *, still: bool = True) -> None:
+        assert ledger.wait(restore_id, 0, token, DEAD, "it is creating", counts=False, still=still)
+        ledgers.sleep(0.05)
+
+    assert waited("1") == 0
+    wait("1")
+    assert waited("2") > 0.04
+    wait("2")
+    assert waited("3") > 0.08
+    # One that was broken off was at work.
+    wait("3", still=False)
+    assert waited("4") == 0
+    wait("4")
+    # So was one that died: nobody knows for how long.
+    assert waited("dies", lease=DEAD) > 0.04
+    assert waited("5") == 0
+    wait("5")
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    assert ledger.resume(restore_id) == 2
+    go_on(ledger, restore_id)
+    assert waited("6") == 0
+
+
 def test_what_waits_is_let_go_and_taken_up_again_when_it_is_due(ledgers: Ledgers) -> None:
     ledger = ledgers.make()
     restore_id = begin(ledger)

@@ -99,7 +99,12 @@ class SameCalls(RuleBasedStateMachine):
             answer = call(ledger)
         except LedgerError as error:
             return repr(error)
-        return Held(round(answer.seconds, -2)) if isinstance(answer, Held) else answer
+        match answer:
+            case Held(seconds):
+                return Held(round(seconds, -2))
+            case Claimed(waited=waited):
+                return replace(answer, waited=round(waited, -2))
+        return answer
 
     @property
     def twin(self) -> AnyLedger:
@@ -159,10 +164,10 @@ class SameCalls(RuleBasedStateMachine):
         index, token = self.held(data)
         self.both(lambda ledger: ledger.renew(self.id, index, token, lease))
 
-    @rule(data=st.data(), seconds=SPANS, counts=st.booleans())
-    def wait(self, data: Any, seconds: float, counts: bool) -> None:
+    @rule(data=st.data(), seconds=SPANS, counts=st.booleans(), still=st.booleans())
+    def wait(self, data: Any, seconds: float, counts: bool, still: bool) -> None:
         index, token = self.held(data)
-        self.both(lambda ledger: ledger.wait(self.id, index, token, seconds, "under way", counts=counts))
+        self.both(lambda ledger: ledger.wait(self.id, index, token, seconds, "soon", counts=counts, still=still))
 
     @rule(data=st.data(), physical_id=st.sampled_from(["", "x", "y"]))
     def build(self, data: Any, physical_id: str) -> None:

@@ -86,6 +86,7 @@ class LedgerTwin(TwinReader):
                 each.late = each.until = None
             each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
             each.token, each.ended, each.looks, each.told, each.sent = None, None, 0, None, 0.0
+            each.since = None
             self._due.pop((restore_id, each.node.index), None)
         restore.leaves = _ready_first(restore.resources)
         self._enter(restore, RestoreState.PENDING)
@@ -128,8 +129,9 @@ class LedgerTwin(TwinReader):
             if refused is not None:
                 return refused
             self._take(restore, resource, token, lease, worker)
+        waited = 0.0 if resource.since is None else self._now() - resource.since
         new, taken = restore.new, (resource.attempts, resource.node, resource.work)
-        return Claimed(*taken, new.checkpoint, new.bank, new.cloud, restore.identity, restore.epoch)
+        return Claimed(*taken, new.checkpoint, new.bank, new.cloud, restore.identity, restore.epoch, waited)
 
     def take(
         self, restore_id: str, step: RestoreState, token: str, *, lease: float, most_attempts: int, worker: str
@@ -165,7 +167,15 @@ class LedgerTwin(TwinReader):
         return True
 
     def wait(
-        self, restore_id: str, index: int | None, token: str, seconds: float, reason: str, *, counts: bool
+        self,
+        restore_id: str,
+        index: int | None,
+        token: str,
+        seconds: float,
+        reason: str,
+        *,
+        counts: bool,
+        still: bool = False,
     ) -> bool:
         held = self._held(restore_id, index, token)
         if held is None:
@@ -181,6 +191,7 @@ class LedgerTwin(TwinReader):
             self._note(restore, ResourceState.WAITING, resource, reason=reason, seconds=seconds)
         if resource is not None:
             resource.state = ResourceState.WAITING
+            resource.since = (resource.since or self._now()) if still else None
         waiting.token, waiting.reason = None, reason
         waiting.until = self._now() + seconds
         self._due[restore_id, index] = waiting.until + self._patience
@@ -350,6 +361,8 @@ class LedgerTwin(TwinReader):
         if resource.state is ResourceState.READY:
             resource.looks = 0
             resource.late = None
+        if resource.state is ResourceState.RUNNING:
+            resource.since = None
         resource.state, resource.token, resource.worker = ResourceState.RUNNING, token, worker
         if resource.started is None:
             resource.started = self._now()

@@ -47,12 +47,14 @@ class SimulatedHeat:
     """The doors of `restore_worker.stack.Heat`, and what is on its cloud.
 
     failing: actions that fail, for now.
+    hanging: actions that come to no end, for now.
     servers: those that are there, in a stack or not.
     asked: how often each action was begun.
     """
 
     def __init__(self, celery: SimulatedCelery) -> None:
         self.failing: set[str] = set()
+        self.hanging: set[str] = set()
         self.servers: set[str] = set()
         self.asked: Counter[str] = Counter()
         self._celery = celery
@@ -171,7 +173,8 @@ class SimulatedHeat:
 
     def _work(self) -> None:
         for stack in self._stacks:
-            if stack.status == "IN_PROGRESS" and stack.ends <= self._celery.now:
+            hangs = stack.action in self.hanging
+            if stack.status == "IN_PROGRESS" and stack.ends <= self._celery.now and not hangs:
                 stack.status = "FAILED" if stack.action in self.failing else "COMPLETE"
                 if stack.seen().status == "DELETE_COMPLETE" and not stack.retains:
                     self.servers.remove(stack.server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from restore_worker import tasks
 from restore_worker.entries import RestoreRecord
+from restore_worker.errors import BankUnavailableError, OtherCloudError
+from restore_worker.plugin import StillBuilding
 from restore_worker.states import ResourceState, RestoreState
-from tests.support.walks import SEEDS, TROUBLES, graphs, walk
+from tests.support.walks import SEEDS, TROUBLES, StepPlugin, graphs, walk
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -65,6 +68,52 @@ def test_a_restore_that_its_user_stops_goes_on_where_it_was(children, seed, trou
         one.check()
     happened = Counter(each for epoch in one.epochs() for each in epoch)
     assert all(happened["done", index] == 1 for index in range(len(children)))
+
+
+@pytest.mark.parametrize("signal", [StillBuilding("volume is creating"), OtherCloudError("volume is creating")])
+def test_a_resource_that_only_waits_is_given_up(signal: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = walk([[], [0]], 1, 0.0, set())
+    restore = StepPlugin.restore
+
+    def wait(*_: object) -> None:
+        raise signal
+
+    with one.celery.in_place():
+        monkeypatch.setattr(StepPlugin, "restore", wait)
+        one.submit()
+        for _ in range(2):
+            began = one.celery.now
+            assert one.run() is RestoreState.FAILED
+            # Resuming waits as long again.
+            assert 240 * 60 <= one.celery.now - began < 250 * 60
+            reason = one.celery.ledger.get("restore-1").reason
+            assert reason.endswith("given up after 240 minutes: volume is creating")
+            one.resume()
+        monkeypatch.setattr(StepPlugin, "restore", restore)
+        assert one.run() is RestoreState.COMPLETE
+
+
+def test_a_transfer_may_take_longer_than_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = walk([[]], 1, 0.0, set())
+    restore = StepPlugin.restore
+    broken_off: list[Exception] = [
+        StillBuilding("it is uploaded again", after=0),
+        StillBuilding("it is uploaded again", after=0),
+        BankUnavailableError("hung up"),
+        StillBuilding("it is uploaded again", after=0),
+    ]
+
+    def transfer(*given: Any) -> None:
+        one.celery.now += 3 * 3600
+        if broken_off:
+            raise broken_off.pop()
+        restore(*given)
+
+    with one.celery.in_place():
+        monkeypatch.setattr(StepPlugin, "restore", transfer)
+        one.submit()
+        assert one.run() is RestoreState.COMPLETE
+    assert broken_off == []
 
 
 def test_a_check_that_outlives_its_epoch_does_not_begin_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,34 @@ def test_what_was_given_up_is_stopped_at_heat_and_its_end_is_noted() -> None:
     assert heat.asked == Counter(CREATE=1, UPDATE=1)
 
 
+@pytest.mark.parametrize(
+    ("asked", "action", "given_up", "end", "verb"),
+    [
+        (RestoreState.DESTROYING, "DELETE", RestoreState.FAILED, RestoreState.DESTROYED, "destroy"),
+        (RestoreState.FORGETTING, "UPDATE", RestoreState.COMPLETE, RestoreState.FORGOTTEN, "forget"),
+        (RestoreState.FORGETTING, "DELETE", RestoreState.COMPLETE, RestoreState.FORGOTTEN, "forget"),
+    ],
+)
+def test_a_stack_that_hangs_while_it_goes_is_given_up_each_time(asked, action, given_up, end, verb) -> None:
+    one = walk([[], [0]], 1, 0.0, set(), "target")
+    heat, ledger = one.celery.heat, one.celery.ledger
+    with one.celery.in_place():
+        one.submit()
+        complete(one)
+        heat.hanging.add(action)
+        for _ in range(2):
+            began = one.celery.now
+            assert one.ask(asked) is given_up
+            assert 245 * 60 < one.celery.now - began < 250 * 60
+            reason = ledger.get("restore-1").reason
+            assert "after 4:05:00: " in reason
+            assert f"{verb} again" in reason
+            assert [each.action for each in heat.live] == [action]
+        heat.hanging.clear()
+        assert one.ask(asked) is end
+    assert heat.live == []
+
+
 def test_one_resumed_while_heat_still_works_begins_when_that_has_come_to_rest() -> None:
     one = walk([[]], 1, 0.0, set(), "target")
     with one.celery.in_place():
