@@ -39,8 +39,16 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
-    """Run one Redis for all tests of this process; its URL."""
+    """Run one Redis for all tests of this process; its URL.
+
+    Celery takes the first address that it is asked with for good: that is this one, whatever a test sets later.
+    """
     with processes.redis_server() as url:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RESTORE_REDIS_URL", url)
+            from restore_worker.app import app
+
+            assert app.conf.broker_url == url
         yield url
 
 

@@ -209,9 +209,9 @@ def run(seed: int, number: int, folder: Path) -> Result:
     with world.served(random) as served:
         served.trouble = plan.trouble
         ids = [f"t{index}" for index, thing in enumerate(graph.things) if thing["kind"] == "direct"]
-        for each in random.sample(ids, plan.flaky):
+        for each in random.sample(ids, min(plan.flaky, len(ids))):
             served.stumbles[each] = ["flaky"]
-        for each in random.sample(ids, plan.long):
+        for each in random.sample(ids, min(plan.long, len(ids))):
             # One that outlasts the visibility timeout is delivered twice.
             graph.things[int(each[1:])]["seconds"] = random.choice([6, 7, 12])
         clouds = write_clouds(folder / "clouds.yaml", stub=served.identity.entry())

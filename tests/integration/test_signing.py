@@ -100,8 +100,10 @@ def signed_by_a_stranger(redis_url, signed, victim):
 def changed(redis_url, signed, victim):
     """Take a message that was signed for another restore, and put the victim's id into it."""
     other = "0" * len(victim)
-    send(signed["ours"], other, "reconcile")
     with redis.Redis.from_url(redis_url) as client:
+        # What the worker sent when it started.
+        client.delete("reconcile")
+        send(signed["ours"], other, "reconcile")
         message = json.loads(client.rpop("reconcile"))
     body = base64.b64decode(body_of(message)).replace(other.encode(), victim.encode())
     assert victim.encode() in body
