@@ -68,7 +68,7 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
 
 def _application() -> Celery:
     app = Celery("restore_worker", include=["restore_worker.tasks", "restore_worker.greeting"])
-    app.add_defaults(lambda: _under(app.loader.conf))
+    app.add_defaults(lambda: _under(app.loader.conf or {}))
     current = settings.load()
     name = current.celery_config
     signing = False

@@ -49,7 +49,7 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         ("description", "the volume comes back without one unless restore_description gives it"),
         (
             "metadata",
-            "it was not saved; a Cinder backup brings its own, the restore adds restore_worker_* to some",
+            "it was not saved; a backup brings its own; src_backup_id and restore_worker_* are added to some",
         ),
         ("volume_image_metadata", "what Cinder knew of the image that the volume was made of was not saved"),
         ("readonly", "the volume comes back writable"),

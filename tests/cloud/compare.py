@@ -41,11 +41,12 @@ def _as(*values: Any) -> Callable[[Difference], bool]:
 
 
 def _marks(difference: Difference) -> bool:
-    """Say whether the metadata are no others than those of a volume that was built before the stack."""
-    told = dict(difference.restored)
-    return bool(told.pop("restore_worker_restore", "")) and told == {
-        "restore_worker_original": difference.original_id
-    }
+    """Say whether the metadata are those of the original, with Cinder's note of the backup and our marks, if any."""
+    old, new = dict(difference.original), dict(difference.restored)
+    for each in (old, new):
+        each.pop("src_backup_id", None)
+    marks = [new.pop(name, None) for name in ("restore_worker_restore", "restore_worker_original")]
+    return new == old and (marks == [None, None] or (bool(marks[0]) and marks[1] == difference.original_id))
 
 
 # What the page says that a field comes back as; the test cloud's default type is `standard`.

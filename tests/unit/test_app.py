@@ -46,3 +46,22 @@ def test_a_deployment_chooses_over_defaults_but_not_over_what_correctness_needs(
         "result_expires": 99,
     }
     assert theirs["task_acks_late"] is True
+
+
+def test_nobody_needs_choices_of_a_deployment(tmp_path):
+    program = "from restore_worker.app import app; print(app.conf.broker_url, app.conf.result_expires)"
+    # Who installed the package has no celeryconfig.py where he runs it.
+    elsewhere = [each for each in sys.path if each and not Path(each, "celeryconfig.py").exists()]
+    path = ":".join((str(_without_choices(tmp_path)), *elsewhere))
+    env = {"RESTORE_REDIS_URL": "redis://nowhere", "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["redis://nowhere:6379/0", "3600"], done.stderr
+
+
+def _without_choices(folder: Path) -> Path:
+    """Return a folder with the package, as a wheel has it."""
+    (folder / "site").mkdir()
+    (folder / "site" / "restore_worker").symlink_to(ROOT / "restore_worker")
+    return folder / "site"

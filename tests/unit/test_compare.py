@@ -114,6 +114,13 @@ def test_what_comes_back_otherwise_than_the_page_says_is_not_allowed():
     [
         ({"a": "b"}, {}, False),
         ({}, {"restore_worker_restore": "r", "restore_worker_original": "v"}, True),
+        ({}, {"src_backup_id": "b"}, True),
+        (
+            {"a": "b"},
+            {"a": "b", "src_backup_id": "b", "restore_worker_restore": "r", "restore_worker_original": "v"},
+            True,
+        ),
+        ({}, {"restore_worker_original": "v"}, False),
         ({}, {"restore_worker_restore": "r", "restore_worker_original": "another"}, False),
         ({}, {"restore_worker_restore": "r", "restore_worker_original": "v", "a": "b"}, False),
     ],
