@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from restore_worker.registry import installed
+from restore_worker.sitemap import SiteMap
 from restore_worker.states import (
     RESOURCE_TRANSITIONS,
     RESTORE_TRANSITIONS,
@@ -121,7 +125,37 @@ def _in_short(answer: Answer) -> str:
             return f"goes to {to}{', unless refused' if unless else ''}"
 
 
-PAGES = {"not-in-the-bank.md": not_in_the_bank, "parameters.md": parameters, "states.md": states}
+class _WithoutNulls(GenerateJsonSchema):
+    """Writes what may be left out as what it is: in a file nothing is null."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """Return the schema of what is not null."""
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Return the schema without the default: each means that nothing is said."""
+        return self.generate_inner(schema["schema"])
+
+
+def sitemap_schema() -> str:
+    """Return the JSON Schema of site maps, for editors."""
+    made = SiteMap.model_json_schema(schema_generator=_WithoutNulls)
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **made,
+        "title": "Site map of restore-worker",
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+PAGES = {
+    "not-in-the-bank.md": not_in_the_bank,
+    "parameters.md": parameters,
+    "states.md": states,
+    # For editors that find it in the repository, and for those that find it where the package is installed.
+    "sitemap.schema.json": sitemap_schema,
+    "../restore_worker/sitemap.schema.json": sitemap_schema,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -64,6 +64,10 @@ class ParameterError(RestoreError):
     """A restore parameter is unknown or has an unusable value."""
 
 
+class SiteMapError(RestoreError):
+    """The site map cannot be used."""
+
+
 class TemplateError(RestoreError):
     """The template would not be valid HOT."""
 

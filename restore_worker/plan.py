@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from restore_worker.bank import Bank, check_chunks
 from restore_worker.catalogue import resolve
+from restore_worker.changes import Change, Changes
 from restore_worker.checkpoint import Checkpoint, parse_checkpoint
 from restore_worker.definitions import Definitions
 from restore_worker.errors import BankError, CheckpointError, PluginError, RestoreError, printable
 from restore_worker.graph import ResourceGraph
 from restore_worker.parameters import ParsedParameters, RestoreParameters
-from restore_worker.plugin import BankData, Produces
+from restore_worker.plugin import BankData, Mapped, Produces, Target
 from restore_worker.registry import AnyPlugin, Registry, installed
 from restore_worker.resource import Resource, ResourceKey
+from restore_worker.site_rules import Subject
+from restore_worker.sitemap import Kind, PolicyKind, SiteMap
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,7 @@ class Plan:
 
     digest: SHA-256 of the checkpoint's index, lower-case hex.
     resources: every child before its parents; without those that have problems.
+    changes: what the site map does.
     """
 
     checkpoint: Checkpoint
@@ -85,11 +89,24 @@ class Plan:
     resources: tuple[PlannedResource, ...]
     findings: tuple[Finding, ...]
     problems: tuple[Problem, ...]
+    changes: tuple[Change, ...] = ()
 
     @property
     def description(self) -> str:
         """Description of the template."""
         return f"Restore of checkpoint {self.checkpoint.id}, made by plan {self.checkpoint.plan.name}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Where it goes, and what is called how there.
+
+    target, source: the clouds, to look at; None if they are not asked.
+    """
+
+    site_map: SiteMap = field(default_factory=SiteMap)
+    target: Target | None = None
+    source: Target | None = None
 
 
 def make_plan(
@@ -98,12 +115,14 @@ def make_plan(
     *,
     resources: Iterable[str] | None = None,
     parameters: RestoreParameters | None = None,
+    sites: Sites | None = None,
     registry: Registry | None = None,
 ) -> Plan:
     """Return the plan for a checkpoint: an id, ``latest``, ``latest:PLAN`` or ``PLAN@TIME``.
 
     resources: ids, ``TYPE`` or ``TYPE#ID``; what they depend on is added. None for the whole checkpoint.
     parameters: what plugins shall do differently, by ``TYPE`` or ``TYPE#ID``.
+    sites: with the site map.
     Raises BankError, CheckpointError or GraphError if the checkpoint as a whole cannot be restored; all
     that is wrong with single resources or parameters is in the plan's problems.
     """
@@ -113,7 +132,7 @@ def make_plan(
     graph = found.restorable_graph()
     selectors = [resources] if isinstance(resources, str) else resources
     chosen = frozenset(graph.nodes) if selectors is None else _select(found.id, graph, selectors)
-    planner = _Planner(bank, found, graph, chosen, registry or installed(), parameters or {})
+    planner = _Planner(bank, found, graph, chosen, registry or installed(), parameters or {}, sites or Sites())
     return planner.plan(hashlib.sha256(index).hexdigest())
 
 
@@ -161,6 +180,7 @@ class _Planner:
         chosen: frozenset[ResourceKey],
         registry: Registry,
         parameters: RestoreParameters,
+        sites: Sites,
     ) -> None:
         self._bank = bank
         self._checkpoint = checkpoint
@@ -168,6 +188,8 @@ class _Planner:
         self._explicit = chosen
         self._chosen = chosen
         self._registry = registry
+        self._sites = sites
+        self._changes = Changes(sites.site_map)
         self.findings: list[Finding] = []
         self._problems: dict[ResourceKey, list[Problem]] = {}
         self._definitions = Definitions(bank, checkpoint.id, registry, self.tell)
@@ -206,6 +228,46 @@ class _Planner:
     def parameters(self, key: ResourceKey) -> BaseModel:
         return self._parameters.get(key)
 
+    def mapped(
+        self,
+        kind: Kind,
+        original: str | None,
+        resource: Resource,
+        field: str,
+        *,
+        also: Iterable[str] = (),
+        properties: Mapping[str, Any] | None = None,
+        parameter: str = "",
+    ) -> Mapped | None:
+        given = getattr(self.parameters(resource.key), parameter) if parameter else None
+        values = tuple(filter(None, (original, *also)))
+        return self._changes.mapped(
+            kind,
+            Subject(resource, values, properties or {}),
+            field,
+            None if given is None else Mapped(given, f"--parameter {parameter}"),
+        )
+
+    def policy(self, kind: PolicyKind) -> str | None:
+        return self._sites.site_map.policy(kind)
+
+    def by_policy(
+        self, kind: PolicyKind, resource: Resource, field: str, before: str | None, after: str | None
+    ) -> None:
+        self._changes.by_policy(kind, resource, field, before, after)
+
+    @property
+    def site_map(self) -> SiteMap:
+        return self._sites.site_map
+
+    @property
+    def target(self) -> Target | None:
+        return self._sites.target
+
+    @property
+    def source(self) -> Target | None:
+        return self._sites.source
+
     # The steps of planning
 
     def plan(self, digest: str) -> Plan:
@@ -229,7 +291,15 @@ class _Planner:
             if key not in self._chosen:
                 self.tell(key, "parameter", "the resource is not among those that are restored")
         problems = tuple(each for told in self._problems.values() for each in told if self._concerns(each))
-        return Plan(self._checkpoint, digest, self._bank, tuple(planned), tuple(self.findings), problems)
+        return Plan(
+            self._checkpoint,
+            digest,
+            self._bank,
+            tuple(planned),
+            tuple(self.findings),
+            problems,
+            self._changes.all,
+        )
 
     def _concerns(self, problem: Problem) -> bool:
         """Leave out what is wrong with resources that were only looked at."""

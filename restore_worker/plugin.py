@@ -2,7 +2,7 @@
 
 A plugin is asked in this order:
 
-1. at submit (or plan), in the caller's process, pure and without any cloud:
+1. at submit (or plan), in the caller's process, pure and without any cloud (but see `Selection.target`):
    `Definition` parses the resource's metadata, `Parameters` what the user sets for it,
    `implied_dependencies` names what the graph forgot, `prepare` makes up its mind and tells `Report` what
    cannot be carried over or is wrong, `produces` and `data` say how it will be built;
@@ -19,11 +19,12 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from restore_worker.resource import Resource, ResourceKey
+from restore_worker.sitemap import Kind, PolicyKind, SiteMap
 from restore_worker.template import HeatTemplate
 
 if TYPE_CHECKING:
@@ -88,6 +89,13 @@ class Report(Protocol):
         """Tell what makes the restore impossible, and what to do; it is refused."""
 
 
+class Mapped(NamedTuple):
+    """What a user wants in the place of an old value, and where that was said."""
+
+    value: str
+    rule: str
+
+
 class Selection(Protocol):
     """What is to be restored, as `implied_dependencies` and `prepare` see it."""
 
@@ -111,6 +119,50 @@ class Selection(Protocol):
 
     def parameters(self, key: ResourceKey) -> Any:
         """Return the parsed parameters of a resource, as its plugin's `Parameters`."""
+
+    def mapped(
+        self,
+        kind: Kind,
+        original: str | None,
+        resource: Resource,
+        field: str,
+        *,
+        also: Iterable[str] = (),
+        properties: Mapping[str, Any] | None = None,
+        parameter: str = "",
+    ) -> Mapped | None:
+        """Return what takes the place of an old value, as a parameter or else the site map says; None if neither.
+
+        A value that the site map changes is told as a change: it needs no finding. Only `prepare` may ask.
+
+        kind: the section of the site map.
+        original: the old value, None if the bank does not tell it.
+        resource: whose field it is. Of a composite it may be a part: a Resource made of the part's type, id and
+            name, which is what conditions are compared with.
+        also: other names of the same thing, by which the site map may call it.
+        properties: what conditions may ask for by name, besides the resource's extra_info.
+        parameter: name of the parameter of this resource that goes before the site map; its value may be "".
+        """
+
+    def policy(self, kind: PolicyKind) -> str | None:
+        """Return what the site map wants where `mapped` is None; None: do what is done without a site map."""
+
+    def by_policy(
+        self, kind: PolicyKind, resource: Resource, field: str, before: str | None, after: str | None
+    ) -> None:
+        """Tell what came of a policy, as a change."""
+
+    @property
+    def site_map(self) -> SiteMap:
+        """The whole site map, for what it says besides rules; an empty one if none is given."""
+
+    @property
+    def target(self) -> Target | None:
+        """The target, read only, for policies that choose among what it has; None if it is not asked."""
+
+    @property
+    def source(self) -> Target | None:
+        """The cloud that the checkpoint was made in, read only; None unless the user names it."""
 
 
 class Target(Protocol):

@@ -27,8 +27,9 @@ from restore_worker.entries import (
 )
 from restore_worker.errors import CloudUnavailableError, RefusedError, RestoreError, UnknownRestoreError
 from restore_worker.parameters import RestoreParameters
-from restore_worker.plan import Plan, make_plan
+from restore_worker.plan import Plan, Sites, make_plan
 from restore_worker.render import Rendering, render
+from restore_worker.sitemap import SiteMap, read
 from restore_worker.submitted import Restore, caller_ledger, check_sender, start
 
 __all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
@@ -47,6 +48,7 @@ def plan(
     cloud: str | None = None,
     resources: Iterable[str] | None = None,
     parameters: RestoreParameters | None = None,
+    site_map: str | Path | SiteMap | None = None,
     verify: bool = True,
 ) -> Rendering:
     """Return what a restore of the checkpoint would do, with its template and everything that is wrong.
@@ -58,12 +60,14 @@ def plan(
     cloud: name of the target in clouds.yaml; all that is checked of it is that it is there.
     resources: ids, ``TYPE`` or ``TYPE#ID``; what they depend on is added. None for the whole checkpoint.
     parameters: by ``TYPE`` or ``TYPE#ID``, what plugins shall do differently.
+    site_map: what things are called on the target, as a YAML file or parsed; parameters go before it.
     verify: read all image and volume bytes in the bank, and compare their checksums.
     Raises RestoreError if bank or checkpoint cannot be read at all.
     """
     if cloud:
         clouds.check_cloud(cloud)
-    made = make_plan(named_bank(bank), checkpoint_id, resources=resources, parameters=parameters)
+    sites = Sites(_site_map(site_map))
+    made = make_plan(named_bank(bank), checkpoint_id, resources=resources, parameters=parameters, sites=sites)
     return render(made, verify=verify)
 
 
@@ -76,6 +80,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     create_stack: bool = True,
     parameters: RestoreParameters | None = None,
     resources: Iterable[str] | None = None,
+    site_map: str | Path | SiteMap | None = None,
     source_cloud: str | None = None,
     allow_projects: Iterable[str] = (),
     force: bool = False,
@@ -85,7 +90,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
 
     Without a cloud the restore is a rendering: it ends with the template, and nothing is built.
 
-    checkpoint_id, bank, parameters, resources: as of `plan`.
+    checkpoint_id, bank, parameters, resources, site_map: as of `plan`.
     cloud: name of the target in clouds.yaml, by default the environment's ``OS_CLOUD`` if there is to be a stack.
     export: where `Restore.wait` shall write the template.
     create_stack: False to leave the stack to the user: with a cloud, what Heat cannot build is built.
@@ -104,7 +109,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     target = cloud or (settings.load().cloud if create_stack else None) or ""
     for name in filter(None, (target, source_cloud)):
         clouds.check_cloud(name)
-    made = make_plan(named_bank(bank), checkpoint_id, resources=resources, parameters=parameters)
+    sites = Sites(_site_map(site_map))
+    made = make_plan(named_bank(bank), checkpoint_id, resources=resources, parameters=parameters, sites=sites)
     if made.problems:
         problems = tuple(str(each) for each in made.problems)
         headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
@@ -141,6 +147,12 @@ def named_bank(bank: str | Path | None = None) -> Bank:
     if not url:
         raise RestoreError("no bank is named: give its directory or URL, or set RESTORE_BANK")
     return open_bank(str(url))
+
+
+def _site_map(given: str | Path | SiteMap | None) -> SiteMap:
+    if given is None:
+        return SiteMap()
+    return given if isinstance(given, SiteMap) else read(given)
 
 
 def _on_cloud(

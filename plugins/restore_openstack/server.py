@@ -8,8 +8,9 @@ from typing import ClassVar
 from pydantic import BaseModel
 
 from restore_openstack.disks import IMAGE, Disks, disks_of
+from restore_openstack.flavor import check_flavor, flavor_of
 from restore_openstack.floating_ip import FloatingIp, floating_ips_of
-from restore_openstack.lookups import offer, require
+from restore_openstack.lookups import offer
 from restore_openstack.nics import NETWORK, Link, Nics, network_of, nics_of
 from restore_openstack.server_definition import SERVER, ServerDefinition, ServerParameters
 from restore_openstack.topology import NetworkDefinition, NetworkParameters
@@ -94,7 +95,7 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
         key_name = metadata.key_name if parameters.restore_key_name is None else parameters.restore_key_name
         return ServerWork(
             name=resource.name if parameters.restore_name is None else parameters.restore_name,
-            flavor=parameters.restore_flavor_id or metadata.flavor,
+            flavor=flavor_of(resource, metadata.flavor, selection, report),
             key_name=key_name or None,
             availability_zone=parameters.restore_availability_zone,
             boot_image=_image(resource.id, disks.boot_image, selection.children(resource.key), selection, report),
@@ -110,7 +111,7 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
 
     def check(self, resource: Resource, work: ServerWork, target: Target, report: Report) -> None:
         """Look for flavor, key pair, zone, networks, groups, and image and addresses unless they are made anew."""
-        _check_flavor(work.flavor, target, report)
+        check_flavor(work.flavor, target, report)
         _check_key(work.key_name, target, report)
         check_server_zone(work.availability_zone, target, report)
         if work.boot_image is not None and work.boot_image.original_id is None:
@@ -239,13 +240,6 @@ def _attach(server_id: str, volumes: Iterable[str], template: HeatTemplate) -> N
         attachment = HeatResource("OS::Cinder::VolumeAttachment", properties, first, output=False)
         before = [f"attachment:{server_id}:{volume}"]
         template.put_resource(before[0], attachment)
-
-
-def _check_flavor(flavor: str, target: Target, report: Report) -> None:
-    # Without "None" an admin would see but some of them; others may not say it, and Nova ignores it.
-    flavors = target.look("flavors", lambda: list(target.connection().compute.flavors(is_public="None")))
-    mend = offer("restore_flavor_id", (each.name for each in flavors), "openstack flavor list")
-    require(flavor, flavors, "flavor", mend, "flavor", report)
 
 
 def _check_key(key: str | None, target: Target, report: Report) -> None:

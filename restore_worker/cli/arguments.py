@@ -82,6 +82,12 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         help=f"what a plugin shall do differently, for a type or as TYPE#ID.NAME=VALUE for one resource, "
         f"such as {_PARAMETER_EXAMPLE} (repeatable)",
     )
+    parser.add_argument(
+        "--site-map",
+        type=Path,
+        metavar="FILE",
+        help="what things are called on the target: a YAML file (docs/sitemap.md); --parameter goes before it",
+    )
     parser.add_argument("--cloud", metavar="NAME", help="the target, by its name in clouds.yaml")
 
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from cliff.show import ShowOne
 
 from restore_worker import restore
+from restore_worker.changes import Change
 from restore_worker.checkpoint import Checkpoint
 from restore_worker.cli.arguments import STDOUT, CommandWithExample, add_request, file_to_write
-from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment
+from restore_worker.cli.wording import Shown, aligned, grouped_findings, label, moment
 from restore_worker.errors import RestoreError, printable
 from restore_worker.export import write_hot
 from restore_worker.plan import Finding, PlannedResource, Problem
@@ -33,7 +34,7 @@ class Plan(CommandWithExample, ShowOne):
     """
 
     example = "restore-worker plan latest --bank /backups/karbor --output app.yaml"
-    columns = ("checkpoint", "resources", "findings", "problems", "template")
+    columns = ("checkpoint", "resources", "changes", "findings", "problems", "template")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the request and the options."""
@@ -62,6 +63,7 @@ class Plan(CommandWithExample, ShowOne):
             cloud=parsed_args.cloud,
             resources=parsed_args.resources,
             parameters=parsed_args.parameters,
+            site_map=parsed_args.site_map,
             verify=parsed_args.verify,
         )
         if rendering.hot and parsed_args.output == STDOUT:
@@ -74,6 +76,7 @@ class Plan(CommandWithExample, ShowOne):
         return self.columns, (
             _checkpoint(rendering.plan.checkpoint, rendering.plan.bank.url),
             _resources(rendering.plan.resources),
+            _changes(rendering.plan.changes),
             _findings(rendering.findings),
             _problems(rendering.problems),
             _template(rendering),
@@ -120,6 +123,24 @@ def _resources(planned: Sequence[PlannedResource]) -> Shown:
     ]
     rows = [(each.resource.type, each.resource.name, each.resource.id, _HOW[each.produces]) for each in planned]
     return Shown(machine, _section(f"Order of the restore ({len(planned)}):", aligned(rows)))
+
+
+def _changes(changes: Sequence[Change]) -> Shown:
+    rows = [
+        (
+            label(each.type, each.id, each.name),
+            each.field,
+            f"{_value(each.before)} -> {_value(each.after)}",
+            each.rule,
+        )
+        for each in changes
+    ]
+    lines = aligned(rows) if rows else []
+    return Shown([each._asdict() for each in changes], _section(f"Changed by the site map ({len(rows)}):", lines))
+
+
+def _value(value: str | None) -> str:
+    return "(none)" if value is None else value
 
 
 def _findings(findings: Sequence[Finding]) -> Shown:

@@ -83,6 +83,7 @@ class Submit(CommandWithExample):
             export=parsed_args.export,
             create_stack=not parsed_args.no_stack,
             parameters=parsed_args.parameters,
+            site_map=parsed_args.site_map,
             resources=parsed_args.resources,
             source_cloud=parsed_args.source_cloud,
             allow_projects=parsed_args.allow_projects,

@@ -62,7 +62,8 @@ def test_people_see_what_would_be_done(plan):
 
 def test_programs_get_one_object(plan):
     found = read(plan("-f", "json"))
-    assert list(found) == ["checkpoint", "resources", "findings", "problems", "template"]
+    assert list(found) == ["checkpoint", "resources", "changes", "findings", "problems", "template"]
+    assert found["changes"] == []
     assert found["checkpoint"]["plan"]["name"] == "webapp-nightly"
     assert found["problems"] == []
     rendering = restore.plan("latest", bank=WEBAPP)
@@ -114,6 +115,66 @@ def test_a_problem_names_type_and_resource_to_people(cli):
         in done.stdout
     )
     assert done.stderr == "checkpoint d4555762-08fa-4e49-aa37-9c1e604cfeb1 cannot be restored so (problems: 1)\n"
+
+
+# Another site
+
+
+@pytest.fixture
+def site_map(tmp_path):
+    """Give a function that writes a site map."""
+
+    def write(text):
+        (tmp_path / "site.yaml").write_text(text)
+        return str(tmp_path / "site.yaml")
+
+    return write
+
+
+def test_every_field_that_the_site_map_changes_is_told_with_its_rule(plan, site_map):
+    file = site_map(f"flavor:\n  rules:\n    - when: {{id: {WEB_1}}}\n      to: c2.huge\n  default: c2.small\n")
+    options = ("--site-map", file, "--parameter", "OS::Nova::Server.restore_flavor_id=tiny")
+    before = read(plan("-f", "json"))
+    mapped, given = read(plan("--site-map", file, "-f", "json")), read(plan(*options, "-f", "json"))
+    assert mapped["findings"] == given["findings"] == before["findings"]
+    change = next(each for each in mapped["changes"] if each["id"] == WEB_1)
+    assert change == {
+        "type": "OS::Nova::Server",
+        "id": WEB_1,
+        "name": "web-1",
+        "field": "flavor",
+        "before": change["before"],
+        "after": "c2.huge",
+        "rule": f"{file}:3 flavor.rules[0]",
+    }
+    assert {each["after"] for each in mapped["changes"]} == {"c2.huge", "c2.small"}
+    assert {each["after"] for each in given["changes"]} == {"tiny"}
+    sections = plan("--site-map", file).stdout.split("\n\n")
+    (told,) = [
+        each for each in sections if each.startswith(f"Changed by the site map ({len(mapped['changes'])}):")
+    ]
+    assert f"\n  OS::Nova::Server web-1  flavor  {change['before']} -> c2.huge" in told
+    rule = f"--parameter restore_flavor_id, over {file}:3 flavor.rules[0]"
+    assert rule in [each["rule"] for each in given["changes"]]
+    assert rule in plan(*options).stdout
+
+
+def test_the_template_has_what_the_site_map_says(plan, site_map):
+    done = plan("--site-map", site_map("flavor: {default: c2.small}\n"), "--output", "-")
+    resources = yaml.safe_load(done.stdout)["resources"].values()
+    servers = [each["properties"] for each in resources if each["type"] == "OS::Nova::Server"]
+    assert servers
+    assert {each["flavor"] for each in servers} == {"c2.small"}
+
+
+def test_a_broken_site_map_is_refused_with_file_and_line(plan, site_map):
+    file = site_map("flavor:\n  map: {a: 1}\n  polizy: nearest\n")
+    done = plan("--site-map", file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{file}:2: flavor.map.a: 1 is no text to YAML: write it in quotes\n"
+        f"{file}:3: flavor.polizy: there is no such key\n"
+    )
 
 
 # The template

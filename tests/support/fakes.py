@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from restore_worker.changes import Change, Changes
 from restore_worker.errors import CloudError
-from restore_worker.plugin import BankData, Produces, RestorePlugin
+from restore_worker.plan import Sites
+from restore_worker.plugin import BankData, Mapped, Produces, RestorePlugin
 from restore_worker.resource import Resource, ResourceKey
+from restore_worker.site_rules import Subject
 from restore_worker.template import Fragment, HeatTemplate, Hot, assemble
 from tests.support.banks import Node
 
@@ -47,6 +50,7 @@ class FakeSelection:
     edges: children by parent; those that plugins imply are added.
     parameters: by ``TYPE`` or ``TYPE#ID``; those of an id override those of its type.
     chosen: keys of what is restored; None for all.
+    sites: the site map, and the clouds to look at.
     """
 
     def __init__(
@@ -56,7 +60,11 @@ class FakeSelection:
         edges: Mapping[ResourceKey, Sequence[ResourceKey]] | None = None,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
         chosen: Iterable[ResourceKey] | None = None,
+        sites: Sites | None = None,
     ) -> None:
+        sites = sites or Sites()
+        self.site_map, self.target, self.source = sites.site_map, sites.target, sites.source
+        self._changes = Changes(self.site_map)
         self.plugins = {plugin.resource_type: plugin for plugin in plugins}
         self.nodes = {node.key: node for node in nodes}
         self._chosen = set(self.nodes if chosen is None else chosen)
@@ -101,6 +109,32 @@ class FakeSelection:
     def parameters(self, key: ResourceKey) -> Any:
         values = {**self._parameters.get(key.type, {}), **self._parameters.get(str(key), {})}
         return self.plugins[key.type].Parameters.model_validate(values)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self._changes.all
+
+    def mapped(
+        self,
+        kind: Any,
+        original: str | None,
+        resource: Resource,
+        field: str,
+        *,
+        also: Iterable[str] = (),
+        properties: Mapping[str, Any] | None = None,
+        parameter: str = "",
+    ) -> Mapped | None:
+        given = getattr(self.parameters(resource.key), parameter) if parameter else None
+        subject = Subject(resource, tuple(filter(None, (original, *also))), properties or {})
+        by_parameter = None if given is None else Mapped(given, f"--parameter {parameter}")
+        return self._changes.mapped(kind, subject, field, by_parameter)
+
+    def policy(self, kind: Any) -> str | None:
+        return self.site_map.policy(kind)
+
+    def by_policy(self, kind: Any, resource: Resource, field: str, before: str | None, after: str | None) -> None:
+        self._changes.by_policy(kind, resource, field, before, after)
 
     def prepare(self, key: ResourceKey) -> tuple[Any, FakeReport]:
         """Return what the plugin prepared, after the way to a worker as JSON, and what it told."""

@@ -21,10 +21,11 @@ ROWS = (
     ("__init__",),
     ("errors", "states"),
     ("resource", "graph", "checkpoint", "template"),
+    ("marked_yaml", "site_rules", "sitemap"),
     ("redis_address", "settings", "embedded"),
     ("bank", "catalogue"),
     ("plugin", "registry", "context"),
-    ("definitions", "parameters", "plan", "render"),
+    ("definitions", "parameters", "changes", "plan", "render"),
     ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger", "redis_state"),
     ("session", "cloud_errors", "cloud", "ownership", "stack"),
     ("canvas", "app"),
@@ -63,6 +64,7 @@ FOR_PLUGINS = {
     "restore_worker.template",
     "restore_worker.resource",
     "restore_worker.errors",
+    "restore_worker.sitemap",
 }
 
 

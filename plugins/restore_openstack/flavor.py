@@ -1,0 +1,101 @@
+"""The flavor of a restored server: as a parameter or the site map says, or the nearest that the target has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from restore_openstack.lookups import named, offer, require
+from restore_worker.plugin import Report, Selection, Target
+from restore_worker.resource import Resource
+from restore_worker.sitemap import Shape
+
+if TYPE_CHECKING:
+    from openstack.compute.v2.flavor import Flavor
+
+_PARAMETER = "restore_flavor_id"
+
+
+def flavor_of(server: Resource, original: str, selection: Selection, report: Report) -> str:
+    """Return the flavor to ask the target for; ``original`` is the old one's id, which is all the bank has."""
+    shape = _shape(original, selection)
+    also = [shape.name] if shape and shape.name else []
+    mapped = selection.mapped("flavor", original, server, "flavor", also=also, parameter=_PARAMETER)
+    if mapped is not None:
+        return mapped.value
+    match selection.policy("flavor"):
+        case "fail":
+            report.problem("flavor", f"no rule of the site map speaks of flavor {original!r}: add one")
+        case "nearest":
+            chosen = _nearest(original, shape, selection, report)
+            selection.by_policy("flavor", server, "flavor", original, chosen)
+            return chosen
+    return original
+
+
+def check_flavor(flavor: str, target: Target, report: Report) -> None:
+    """Tell unless the target has the flavor."""
+    known = flavors(target)
+    mend = offer(_PARAMETER, (each.name for each in known), "openstack flavor list")
+    require(flavor, known, "flavor", mend, "flavor", report)
+
+
+def flavors(cloud: Target) -> Sequence[Flavor]:
+    """Return the flavors that the project may use."""
+    # Without "None" an admin would see but some of them; others may not say it, and Nova ignores it.
+    return cloud.look("flavors", lambda: list(cloud.connection().compute.flavors(is_public="None")))
+
+
+def nearest(shape: Shape, known: Iterable[Flavor]) -> Flavor | None:
+    """Return the smallest flavor that has all that the shape has, None if there is none.
+
+    The smallest is the one that exceeds the shape least, in proportion, all three together.
+    """
+
+    def excess(flavor: Flavor) -> tuple[float, str]:
+        return flavor.vcpus / shape.vcpus + flavor.ram / shape.ram + flavor.disk / max(shape.disk, 1), flavor.name
+
+    holding = (
+        each
+        for each in known
+        if each.vcpus >= shape.vcpus and each.ram >= shape.ram and each.disk >= shape.disk and not each.is_disabled
+    )
+    return min(holding, key=excess, default=None)
+
+
+def _shape(original: str, selection: Selection) -> Shape | None:
+    """Return what the old flavor had, from the site map or else from the cloud that it was in."""
+    told = selection.site_map.source.flavors.get(original)
+    if told is not None or selection.source is None:
+        return told
+    found = named(original, flavors(selection.source))
+    return _shape_of(found[0]) if len(found) == 1 else None
+
+
+def _shape_of(flavor: Flavor) -> Shape:
+    return Shape(name=flavor.name, vcpus=flavor.vcpus, ram=flavor.ram, disk=flavor.disk)
+
+
+def _nearest(original: str, shape: Shape | None, selection: Selection, report: Report) -> str:
+    if selection.target is None:
+        report.problem("flavor", "the policy `nearest` chooses among the target's flavors: name it with --cloud")
+        return original
+    known = flavors(selection.target)
+    if shape is None:
+        if named(original, known):
+            return original
+        report.problem(
+            "flavor",
+            f"nobody tells what flavor {original!r} had: add `source.flavors` with its vcpus, ram and disk to the "
+            "site map, name the cloud it was in with --source-cloud, or map it",
+        )
+        return original
+    found = nearest(shape, known)
+    if found is None:
+        report.problem(
+            "flavor",
+            f"the target has no flavor with {shape.vcpus} vCPUs, {shape.ram} MiB of RAM and {shape.disk} GiB of "
+            f"disk, as {original!r} had: have an admin create one, or map it to a smaller one",
+        )
+        return original
+    return str(found.name)

@@ -1,0 +1,65 @@
+"""What a site map changes in one plan, and which rule or policy did it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from restore_worker.plugin import Mapped
+from restore_worker.resource import Resource
+from restore_worker.site_rules import Subject
+from restore_worker.sitemap import Kind, PolicyKind, SiteMap
+
+
+class Change(NamedTuple):
+    """A field that does not come back with its old value, by a rule of the site map.
+
+    before: None if the bank does not tell it.
+    after: None if the field is dropped.
+    rule: where it stands in the site map, such as ``site.yaml:12 flavor.map.m1``.
+    """
+
+    type: str
+    id: str
+    name: str
+    field: str
+    before: str | None
+    after: str | None
+    rule: str
+
+
+class Changes:
+    """Applies a site map, and notes each change once, however often plugins ask."""
+
+    def __init__(self, site_map: SiteMap) -> None:
+        self._site_map = site_map
+        self._known: dict[Change, None] = {}
+
+    @property
+    def all(self) -> tuple[Change, ...]:
+        """All changes, as they were made."""
+        return tuple(self._known)
+
+    def mapped(self, kind: Kind, subject: Subject, field: str, parameter: Mapped | None) -> Mapped | None:
+        """Return what the parameter says, or else the site map; None if neither speaks."""
+        spoken = self._site_map.speak(kind, subject)
+        before = next(iter(subject.values), None)
+        where = spoken and self._site_map.place(spoken.entry)
+        if parameter is not None:
+            if where:
+                self._note(subject.resource, field, before, parameter.value, f"{parameter.rule}, over {where}")
+            return parameter
+        if spoken is None or where is None:
+            return None
+        self._note(subject.resource, field, before, spoken.value, where)
+        return Mapped(spoken.value, where)
+
+    def by_policy(
+        self, kind: PolicyKind, resource: Resource, field: str, before: str | None, after: str | None
+    ) -> None:
+        """Note what came of a kind's policy."""
+        place = self._site_map.place((kind, "policy"))
+        self._note(resource, field, before, after, f"{place} {self._site_map.policy(kind)}")
+
+    def _note(self, resource: Resource, field: str, before: str | None, after: str | None, rule: str) -> None:
+        if before != after:
+            self._known[Change(*resource.key, resource.name, field, before, after, rule)] = None

@@ -1,0 +1,197 @@
+"""The site map: what things are called on another site, as a file of rules that people write.
+
+One section a kind of thing. Where nothing in it speaks, its ``policy`` says what to do, and without a policy all
+is as without a map.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from restore_worker.errors import SiteMapError, printable
+from restore_worker.marked_yaml import Document, Keys, dotted, read_yaml
+from restore_worker.site_rules import Entry, Name, Section, Spoken, Subject
+
+# Errors that are told at once.
+_TOLD = 20
+# What pydantic says in words of Python.
+_MESSAGES = {
+    "dict_type": "it must be a mapping, with keys",
+    "extra_forbidden": "there is no such key",
+    "int_type": "it must be a whole number",
+    "missing": "it is missing",
+    "model_type": "it must be a mapping, with keys",
+    "string_too_short": "the text is empty",
+    "string_type": "it must be a text",
+    "tuple_type": "it must be a list",
+}
+
+
+class FlavorSection(Section):
+    """Flavors, by id or by name if it is known.
+
+    policy: where nothing speaks: the same, the nearest of the target (the smallest that has as many vCPUs, as much
+        RAM and disk), or a problem.
+    """
+
+    policy: Literal["same", "nearest", "fail"] | None = None
+
+
+class PlaceSection(Section):
+    """Volume types or availability zones.
+
+    policy: where nothing speaks: the target's default, the same name, or a problem.
+    """
+
+    policy: Literal["default", "same", "fail"] | None = None
+
+
+class KeyPairSection(Section):
+    """Key pairs, by name.
+
+    policy: where nothing speaks: a problem (map), a new one of the public key given here (create), or none (drop).
+    public_keys: by name of a key pair, for create.
+    """
+
+    policy: Literal["map", "create", "drop"] | None = None
+    public_keys: dict[Name, Name] = Field(default_factory=dict)
+
+
+class ProjectSection(Entry):
+    """Projects whose checkpoints may be restored to another one.
+
+    map: ids of the target's project by id of the checkpoint's.
+    """
+
+    map: dict[Name, Name] = Field(default_factory=dict)
+
+
+class AddressPolicy(Entry):
+    """Fixed addresses or MACs of ports: kept, new ones, or whichever fits."""
+
+    policy: Literal["keep", "new", "auto"]
+
+
+class FloatingIpPolicy(Entry):
+    """Floating IPs: those that exist, new ones, or none."""
+
+    policy: Literal["existing", "new", "skip"]
+
+
+class Shape(Entry):
+    """What a flavor of the source has; disk in GiB, RAM in MiB."""
+
+    name: Name | None = None
+    vcpus: Annotated[int, Field(ge=1)]
+    ram: Annotated[int, Field(ge=1)]
+    disk: Annotated[int, Field(ge=0)]
+
+
+class Source(Entry):
+    """What no API of a lost cloud can tell any more.
+
+    flavors: by id.
+    """
+
+    flavors: dict[Name, Shape] = Field(default_factory=dict)
+
+
+Kind = Literal[
+    "flavor",
+    "volume_type",
+    "zone",
+    "network",
+    "subnet",
+    "image",
+    "key_pair",
+    "security_group",
+    "server_group",
+    "name",
+]
+PolicyKind = Literal["flavor", "volume_type", "zone", "key_pair", "fixed_ips", "macs", "floating_ips"]
+
+
+class SiteMap(Entry):
+    """A whole site map; an empty one says nothing.
+
+    schema_url: for editors alone.
+    """
+
+    schema_url: str | None = Field(default=None, alias="$schema")
+    flavor: FlavorSection = FlavorSection()
+    volume_type: PlaceSection = PlaceSection()
+    zone: PlaceSection = PlaceSection()
+    network: Section = Section()
+    subnet: Section = Section()
+    image: Section = Section()
+    key_pair: KeyPairSection = KeyPairSection()
+    security_group: Section = Section()
+    server_group: Section = Section()
+    project: ProjectSection = ProjectSection()
+    name: Section = Section()
+    fixed_ips: AddressPolicy | None = None
+    macs: AddressPolicy | None = None
+    floating_ips: FloatingIpPolicy | None = None
+    source: Source = Source()
+
+    # Where it was read, and its lines.
+    _file: str = PrivateAttr(default="")
+    _document: Document | None = PrivateAttr(default=None)
+
+    def speak(self, kind: Kind, subject: Subject) -> Spoken | None:
+        """Return what the section of a kind says of a subject, and the entry's path; None if nothing."""
+        section: Section = getattr(self, kind)
+        spoken = section.speak(subject)
+        return spoken and Spoken(spoken.value, (kind, *spoken.entry))
+
+    def policy(self, kind: PolicyKind) -> str | None:
+        """Return what to do with a kind of which nothing speaks; None: what is done without a map."""
+        policy: str | None = getattr(getattr(self, kind), "policy", None)
+        return policy
+
+    def place(self, entry: Keys) -> str:
+        """Return where an entry is, such as ``site.yaml:12 flavor.rules[2]``."""
+        line = "" if self._document is None else f"{self._file}:{self._document.line(entry)} "
+        return f"{line}{dotted(entry)}"
+
+
+def read(path: Path | str) -> SiteMap:
+    """Return the site map in a YAML file; SiteMapError names file, line and key of all that is wrong."""
+    file = Path(path)
+    document = read_yaml(file)
+    shown = printable(str(file))
+    if not isinstance(document.data, dict):
+        raise SiteMapError(f"{shown}:{document.line(())}: it is no mapping of sections, such as `flavor:`")
+    try:
+        site_map = SiteMap.model_validate(document.data)
+    except ValidationError as error:
+        told = sorted({_told(each, document) for each in error.errors()})
+        lines = [f"{shown}:{line}: {message}" for line, message in told[:_TOLD]]
+        raise SiteMapError("\n".join(lines)) from None
+    site_map._file, site_map._document = shown, document  # noqa: SLF001 - its own, and no part of what it says
+    return site_map
+
+
+def _told(error: ErrorDetails, document: Document) -> tuple[int, str]:
+    """Return the line of an error, and what is wrong there."""
+    loc = tuple(each for each in error["loc"] if each != "[key]")
+    known = document.data
+    path: Keys = ()
+    for each in loc:
+        # What pydantic names beside keys and places, such as a member of a union, is none of the file's.
+        if not isinstance(known, dict | list) or (*path, each) not in document.lines:
+            break
+        known, path = known[each], (*path, each)  # type: ignore[index]  # it is a key or a place
+    missing = loc[len(path) :] if error["type"] == "missing" else ()
+    return document.line(path), f"{dotted((*path, *missing))}: {_message(error)}"
+
+
+def _message(error: ErrorDetails) -> str:
+    if error["type"] == "string_type" and isinstance(error["input"], int | float):
+        return f"{error['input']} is no text to YAML: write it in quotes"
+    message = error["msg"]
+    return _MESSAGES.get(error["type"]) or printable(message[:1].lower() + message[1:])
