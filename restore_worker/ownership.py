@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from restore_worker import cloud
 from restore_worker.checkpoint import Checkpoint
 from restore_worker.errors import NotOwnedError
+from restore_worker.sitemap import SiteMap
 
 
 def proven(checkpoint: Checkpoint, source_cloud: str) -> str:
@@ -36,6 +37,11 @@ def check_owner(checkpoint: Checkpoint, target: str, project_id: str, allowed: I
             "with --source-cloud NAME (a cloud in clouds.yaml that logs in to it), or say with "
             f"--allow-project {checkpoint.project_id or repr('')} that it may be restored there"
         )
+
+
+def allowed_by(site_map: SiteMap, project_id: str) -> list[str]:
+    """Return the projects whose checkpoints the site map wants in this project of the target."""
+    return [old for old, new in site_map.project.map.items() if _plain(new) == _plain(project_id)]
 
 
 def _plain(project_id: str) -> str:

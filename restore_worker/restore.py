@@ -117,7 +117,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
         raise RefusedError("\n  ".join((headline, *problems)), problems)
     new = _new_restore(made, target, wants_stack=bool(target) and create_stack, key=idempotency_key or "")
     if target:
-        new = _on_cloud(new, made.checkpoint, source_cloud, allow_projects)
+        new = _on_cloud(new, made.checkpoint, source_cloud, allow_projects, sites.site_map)
     check_sender()
     recorded = caller_ledger().record(new, force=force)
     if recorded == new.id:
@@ -156,7 +156,11 @@ def _site_map(given: str | Path | SiteMap | None) -> SiteMap:
 
 
 def _on_cloud(
-    new: NewRestore, checkpoint: Checkpoint, source_cloud: str | None, allow_projects: Iterable[str]
+    new: NewRestore,
+    checkpoint: Checkpoint,
+    source_cloud: str | None,
+    allow_projects: Iterable[str],
+    site_map: SiteMap,
 ) -> NewRestore:
     """Return the restore with the target's identity, once the checkpoint may be restored there."""
     proof = [ownership.proven(checkpoint, source_cloud)] if source_cloud else []
@@ -164,9 +168,11 @@ def _on_cloud(
     try:
         found = clouds.identity(new.cloud)
     except CloudUnavailableError as error:
-        # The first worker that can ask it says which it is, and compares projects.
+        # The first worker that can ask it says which it is, and compares projects. What the site map allows is
+        # allowed for one project of the target alone, so until that is known, nothing.
         logger.warning("%s", error)
         return dataclasses.replace(new, allow_projects=allowed)
+    allowed += ownership.allowed_by(site_map, found.project_id)
     ownership.check_owner(checkpoint, new.cloud, found.project_id, allowed)
     return dataclasses.replace(new, identity=str(found), allow_projects=allowed)
 

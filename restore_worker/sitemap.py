@@ -25,10 +25,15 @@ _MESSAGES = {
     "int_type": "it must be a whole number",
     "missing": "it is missing",
     "model_type": "it must be a mapping, with keys",
+    "string_pattern_mismatch": "it is no OpenSSH public key, such as `ssh-ed25519 AAAA... comment` in one line",
     "string_too_short": "the text is empty",
     "string_type": "it must be a text",
     "tuple_type": "it must be a list",
 }
+
+
+# As in a file id_ed25519.pub: whatever else is pasted there, a private key above all, is not taken.
+PublicKey = Annotated[str, Field(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA[A-Za-z0-9+/]+=*( [^\r\n]*)?$")]
 
 
 class FlavorSection(Section):
@@ -58,7 +63,7 @@ class KeyPairSection(Section):
     """
 
     policy: Literal["map", "create", "drop"] | None = None
-    public_keys: dict[Name, Name] = Field(default_factory=dict)
+    public_keys: dict[Name, PublicKey] = Field(default_factory=dict)
 
 
 class ProjectSection(Entry):

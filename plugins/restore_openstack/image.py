@@ -11,6 +11,7 @@ from restore_openstack import glance
 from restore_openstack.disks import IMAGE
 from restore_openstack.fields import Given
 from restore_openstack.glance import ImageMetadata
+from restore_openstack.naming import name_of
 from restore_worker.plugin import (
     BankData,
     Context,
@@ -81,8 +82,9 @@ class ImagePlugin(RestorePlugin[ImageDefinition, ImageParameters, ImageWork]):
         report: Report,
     ) -> ImageWork:
         """Return what to upload; whose disk it holds is told at the server that boots from it."""
-        name = resource.name if parameters.restore_name is None else parameters.restore_name
-        return ImageWork(name=name, file=definition.image_metadata, chunks=definition.chunks_num)
+        return ImageWork(
+            name=name_of(resource, selection), file=definition.image_metadata, chunks=definition.chunks_num
+        )
 
     def produces(self, work: ImageWork) -> Produces:
         """Heat can make no image of bytes: it is built before."""

@@ -11,7 +11,7 @@ from restore_openstack.lookups import networks, offer, require, security_groups
 from restore_openstack.server_definition import ServerDefinition, ServerMetadata
 from restore_openstack.topology import NetworkDefinition, Port
 from restore_worker.plugin import Report, Selection, Target
-from restore_worker.resource import ResourceKey
+from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatTemplate, Reference
 
 NETWORK = "OS::Neutron::Network"
@@ -132,13 +132,15 @@ def nics_of(
     metadata = selection.definition(server).server_metadata
     given = selection.parameters(server).restore_net_id
     if given is None:
-        return _own(server.id, metadata, topology)
+        return _own(server.id, metadata, topology, selection)
     groups, losses = _groups(metadata, topology)
     losses.append(("networks", f"it gets one new interface, on network {given}, and none of its own"))
     return Nics(nics=[Nic(network=Link(otherwise=given))], security_groups=groups), losses
 
 
-def _own(server_id: str, metadata: ServerMetadata, topology: NetworkDefinition | None) -> tuple[Nics, list[Loss]]:
+def _own(
+    server_id: str, metadata: ServerMetadata, topology: NetworkDefinition | None, selection: Selection
+) -> tuple[Nics, list[Loss]]:
     ports = topology.ports_of(server_id) if topology else ()
     # Nova takes groups for the server only if none of its interfaces is a port.
     groups, losses = ([], []) if ports else _groups(metadata, topology)
@@ -149,14 +151,22 @@ def _own(server_id: str, metadata: ServerMetadata, topology: NetworkDefinition |
         on_it = [Nic(port=port.id) for port in ports if port.network_id == network_id]
         if not on_it:
             own = topology is not None and topology.is_own(network_id)
+            known_as = network_id if own else _mapped(network_id, selection)
             there = "" if own else " is not restored, so it must be on the target"
-            reason = f"network {network_id}{there}: it gets a new port there, with another address and {secured}"
+            reason = f"network {known_as}{there}: it gets a new port there, with another address and {secured}"
             losses.append(("networks", reason))
-            on_it = [Nic(network=Link(original_id=network_id if own else None, otherwise=network_id))]
+            on_it = [Nic(network=Link(original_id=network_id if own else None, otherwise=known_as))]
         nics += on_it
     nics += [Nic(port=port.id) for port in ports if port.network_id not in metadata.networks]
     ways_out = router_interfaces(ports, topology) if topology else []
     return Nics(nics=nics, security_groups=groups, router_interfaces=ways_out), losses
+
+
+def _mapped(network_id: str, selection: Selection) -> str:
+    """Return what a network is called on the target that is not restored."""
+    network = Resource(ResourceKey("OS::Neutron::Net", network_id), "")
+    mapped = selection.mapped("network", network_id, network, "id")
+    return network_id if mapped is None else mapped.value
 
 
 def _groups(metadata: ServerMetadata, topology: NetworkDefinition | None) -> tuple[list[Link], list[Loss]]:

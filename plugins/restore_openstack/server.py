@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from pydantic import BaseModel
@@ -10,11 +10,12 @@ from pydantic import BaseModel
 from restore_openstack.disks import IMAGE, Disks, disks_of
 from restore_openstack.flavor import check_flavor, flavor_of
 from restore_openstack.floating_ip import FloatingIp, floating_ips_of
-from restore_openstack.lookups import offer
+from restore_openstack.key_pair import KeyPair, check_key_pair, discard_key_pair, key_pair_of, put_key_pair
+from restore_openstack.naming import name_of
 from restore_openstack.nics import NETWORK, Link, Nics, network_of, nics_of
 from restore_openstack.server_definition import SERVER, ServerDefinition, ServerParameters
 from restore_openstack.topology import NetworkDefinition, NetworkParameters
-from restore_openstack.zone import check_server_zone, tell_zone
+from restore_openstack.zone import check_server_zone, zone_of
 from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection, Target
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatResource, HeatTemplate
@@ -23,6 +24,7 @@ from restore_worker.template import HeatResource, HeatTemplate
 class ServerWork(BaseModel):
     """What comes back; ids are original ones.
 
+    public_key: for a key pair that is created.
     boot_image, boot_volume: one of them.
     data_volumes: in the order in which they are attached.
     """
@@ -30,6 +32,7 @@ class ServerWork(BaseModel):
     name: str
     flavor: str
     key_name: str | None
+    public_key: str | None = None
     availability_zone: str | None
     boot_image: Link | None
     boot_volume: str | None
@@ -86,19 +89,22 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
         """Join the server's disks, ports and addresses."""
         metadata = definition.server_metadata
         disks = disks_of(resource.key, definition, selection)
-        _tell_losses(resource, definition, parameters, report)
+        name = name_of(resource, selection)
+        if not name:
+            report.finding("name", "it had none; Heat will name it after the stack")
+        key_pair = key_pair_of(resource, metadata.key_name, selection, report)
         _tell_disks(disks, definition, parameters, report)
         topology, network = _network(resource.key, selection)
         nics, losses = nics_of(resource.key, topology, selection)
         for field, reason in losses:
             report.finding(field, reason)
-        key_name = metadata.key_name if parameters.restore_key_name is None else parameters.restore_key_name
         return ServerWork(
-            name=resource.name if parameters.restore_name is None else parameters.restore_name,
+            name=name,
             flavor=flavor_of(resource, metadata.flavor, selection, report),
-            key_name=key_name or None,
-            availability_zone=parameters.restore_availability_zone,
-            boot_image=_image(resource.id, disks.boot_image, selection.children(resource.key), selection, report),
+            key_name=key_pair.name,
+            public_key=key_pair.public_key,
+            availability_zone=zone_of(resource, metadata.availability_zone, selection, report),
+            boot_image=_image(resource, disks.boot_image, selection, report),
             boot_volume=disks.boot_volume,
             data_volumes=list(disks.data_volumes),
             nics=nics,
@@ -112,7 +118,7 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
     def check(self, resource: Resource, work: ServerWork, target: Target, report: Report) -> None:
         """Look for flavor, key pair, zone, networks, groups, and image and addresses unless they are made anew."""
         check_flavor(work.flavor, target, report)
-        _check_key(work.key_name, target, report)
+        check_key_pair(KeyPair(work.key_name, work.public_key), target, report)
         check_server_zone(work.availability_zone, target, report)
         if work.boot_image is not None and work.boot_image.original_id is None:
             _check_image(work.boot_image.otherwise, target, report)
@@ -131,7 +137,7 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
             "flavor": work.flavor,
             "image": work.boot_image.value(template) if work.boot_image else None,
             "block_device_mapping_v2": boot,
-            "key_name": work.key_name,
+            "key_name": put_key_pair(resource, KeyPair(work.key_name, work.public_key), template, context),
             "availability_zone": work.availability_zone,
             "user_data_format": "RAW",
             **work.nics.properties(template),
@@ -143,6 +149,10 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
         for floating_ip in work.floating_ips:
             floating_ip.put(work.name or resource.id, template, context)
 
+    def discard(self, resource: Resource, made: Mapping[str, str], context: Context) -> None:
+        """Delete the key pair that was created."""
+        discard_key_pair(made.get("key pair"), context)
+
 
 def _network(server: ResourceKey, selection: Selection) -> tuple[NetworkDefinition | None, NetworkParameters]:
     """Return the topology that is restored before the server, and what the user wants of it."""
@@ -150,22 +160,6 @@ def _network(server: ResourceKey, selection: Selection) -> tuple[NetworkDefiniti
     if node is None:
         return None, NetworkParameters()
     return selection.definition(node.key), selection.parameters(node.key)
-
-
-def _tell_losses(
-    server: Resource, definition: ServerDefinition, parameters: ServerParameters, report: Report
-) -> None:
-    metadata = definition.server_metadata
-    if not (server.name or parameters.restore_name):
-        report.finding("name", "it had none; Heat will name it after the stack")
-    if metadata.availability_zone and not parameters.restore_availability_zone:
-        tell_zone(metadata.availability_zone, report)
-    if metadata.key_name and parameters.restore_key_name is None:
-        report.finding(
-            "key_name",
-            f"key pairs belong to users: {metadata.key_name!r} must be one of the user who restores; "
-            "restore_key_name names another one, or none if it is empty",
-        )
 
 
 def _tell_disks(disks: Disks, definition: ServerDefinition, parameters: ServerParameters, report: Report) -> None:
@@ -204,14 +198,14 @@ def _tell_disks(disks: Disks, definition: ServerDefinition, parameters: ServerPa
         )
 
 
-def _image(
-    server_id: str, image_id: str | None, children: Iterable[Resource], selection: Selection, report: Report
-) -> Link | None:
+def _image(server: Resource, image_id: str | None, selection: Selection, report: Report) -> Link | None:
     """Return the image to boot from, and tell whose disk it holds."""
     if image_id is None:
         return None
-    image = next((child for child in children if child.key == (IMAGE, image_id)), None)
+    image = next((child for child in selection.children(server.key) if child.key == (IMAGE, image_id)), None)
     if image is None:
+        if mapped := selection.mapped("image", image_id, server, "image"):
+            return Link(otherwise=mapped.value)
         report.finding(
             "image", f"image {image_id} is not in the checkpoint: it must be on the target under that id"
         )
@@ -219,7 +213,7 @@ def _image(
     definition = selection.definition(image.key)
     if definition is not None and definition.server_id is None:
         report.finding("image", "it boots from the image as it was: what it wrote to its disk is not in the bank")
-    elif definition is not None and definition.server_id != server_id:
+    elif definition is not None and definition.server_id != server.id:
         report.finding(
             "image",
             f"it comes back with the disk of server {definition.server_id}: the bank has one snapshot for all "
@@ -240,19 +234,6 @@ def _attach(server_id: str, volumes: Iterable[str], template: HeatTemplate) -> N
         attachment = HeatResource("OS::Cinder::VolumeAttachment", properties, first, output=False)
         before = [f"attachment:{server_id}:{volume}"]
         template.put_resource(before[0], attachment)
-
-
-def _check_key(key: str | None, target: Target, report: Report) -> None:
-    if key is not None:
-        keys = target.look("key pairs", lambda: list(target.connection().compute.keypairs()))
-        if key not in [each.name for each in keys]:
-            choices = [*(each.name for each in keys), '""']
-            mend = offer("restore_key_name", choices, "openstack keypair list")
-            report.problem(
-                "key_name",
-                f"the user who restores has no key pair {key!r}: create it (openstack keypair create --public-key "
-                f"FILE {key}) or {mend}",
-            )
 
 
 def _check_image(image: str, target: Target, report: Report) -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from restore_openstack import cinder, glance
 from restore_openstack.disks import VOLUME, disks_of
-from restore_openstack.lookups import offer, or_none, require
+from restore_openstack.lookups import or_none
+from restore_openstack.naming import name_of
 from restore_openstack.server_definition import SERVER
 from restore_openstack.volume_definition import VolumeDefinition, VolumeParameters, VolumeWork
-from restore_openstack.zone import check_volume_zone, tell_zone
+from restore_openstack.volume_type import check_volume_type, volume_type_of
+from restore_openstack.zone import check_volume_zone, zone_of
 from restore_worker.plugin import (
     BankData,
     Context,
@@ -67,20 +69,23 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         """Decide how the volume is built."""
         servers = [parent.key for parent in selection.parents(resource.key) if parent.type == SERVER]
         _check_source(definition, parameters, report)
-        _check_type(definition, parameters, servers, report)
-        zone = resource.extra_info.get("availability_zone")
-        # Of a snapshot Cinder makes the volume in the snapshot's zone.
-        if zone and not parameters.restore_availability_zone and not definition.snapshot_id:
-            tell_zone(zone, report)
+        size = definition.size or definition.volume_size
+        if definition.snapshot_id:
+            # Cinder makes the volume of the snapshot's type, and in its zone.
+            volume_type, zone = parameters.restore_volume_type, parameters.restore_availability_zone
+        else:
+            volume_type = volume_type_of(resource, size, selection, report)
+            zone = zone_of(resource, resource.extra_info.get("availability_zone"), selection, report)
+        _check_type(definition, volume_type, servers, report)
         bootable = _bootable(resource, definition, servers, selection)
-        wishes = (parameters.restore_size, parameters.restore_volume_type, parameters.restore_availability_zone)
+        wishes = (parameters.restore_size, volume_type, zone)
         direct = not definition.snapshot_id and bool(bootable or not definition.backup_id or any(wishes))
         work = VolumeWork(
-            name=resource.name if parameters.restore_name is None else parameters.restore_name,
+            name=name_of(resource, selection),
             description=parameters.restore_description,
-            size=parameters.restore_size or definition.size or definition.volume_size,
-            volume_type=parameters.restore_volume_type,
-            availability_zone=parameters.restore_availability_zone,
+            size=parameters.restore_size or size,
+            volume_type=volume_type,
+            availability_zone=zone,
             backup_id=definition.backup_id,
             snapshot_id=definition.snapshot_id,
             file=definition.image_metadata,
@@ -108,7 +113,7 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
             _check_snapshot(work.snapshot_id, target, report)
         elif data := self.data(work):
             glance.check_room(data, target, report)
-        _check_target_type(work.volume_type, target, report)
+        check_volume_type(work.volume_type, target, report)
         check_volume_zone(work.availability_zone, target, report)
 
     def restore(self, resource: Resource, work: VolumeWork, template: HeatTemplate, context: Context) -> None:
@@ -156,12 +161,12 @@ def _check_source(definition: VolumeDefinition, parameters: VolumeParameters, re
 
 
 def _check_type(
-    definition: VolumeDefinition, parameters: VolumeParameters, servers: list[ResourceKey], report: Report
+    definition: VolumeDefinition, volume_type: str | None, servers: list[ResourceKey], report: Report
 ) -> None:
-    if definition.snapshot_id and parameters.restore_volume_type:
+    if definition.snapshot_id and volume_type:
         report.finding("volume_type", "Cinder takes another type for a snapshot only on the same back end")
     # A volume made of a snapshot has the type of the snapshot.
-    if len(servers) > 1 and not definition.snapshot_id and not parameters.restore_volume_type:
+    if len(servers) > 1 and not definition.snapshot_id and not volume_type:
         ids = ", ".join(server.id for server in servers)
         report.problem(
             "restore_volume_type",
@@ -240,15 +245,6 @@ def _check_source_status(
         report.problem(
             f"{noun}_id", f"{noun} {source_id} of the target is in status {status!r}: it must be available"
         )
-
-
-def _check_target_type(name: str | None, target: Target, report: Report) -> None:
-    if name is not None:
-        proxy = target.connection().block_storage
-        # Without "None" an admin would see but some of them; others may not say it, and Cinder ignores it.
-        types = target.look("volume types", lambda: list(proxy.types(is_public="None")))
-        mend = offer("restore_volume_type", (each.name for each in types), "openstack volume type list")
-        require(name, types, "volume type", mend, "restore_volume_type", report)
 
 
 def _build(resource: Resource, work: VolumeWork, context: Context) -> str | None:

@@ -5,15 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from restore_openstack.lookups import offer
-from restore_worker.plugin import Report, Target
+from restore_worker.plugin import Report, Selection, Target
+from restore_worker.resource import Resource
+
+_PARAMETER = "restore_availability_zone"
 
 
-def tell_zone(zone: str, report: Report) -> None:
-    """Tell that the original zone is given up."""
-    report.finding(
-        "availability_zone",
-        f"it was in zone {zone!r}; the target's default zone is used unless restore_availability_zone names one",
-    )
+def zone_of(resource: Resource, original: str | None, selection: Selection, report: Report) -> str | None:
+    """Return the zone to ask the target for, None for its default one; ``original`` is the old one."""
+    mapped = selection.mapped("zone", original, resource, "availability_zone", parameter=_PARAMETER)
+    if mapped is not None:
+        return mapped.value
+    if not original:
+        return None
+    match selection.policy("zone"):
+        case "same":
+            return original
+        case "fail":
+            report.problem("availability_zone", f"no rule of the site map speaks of zone {original!r}: add one")
+        case "default":
+            selection.by_policy("zone", resource, "availability_zone", original, None)
+        case _:
+            report.finding(
+                "availability_zone",
+                f"it was in zone {original!r}; the target's default zone is used unless restore_availability_zone "
+                "names one",
+            )
+    return None
 
 
 def check_server_zone(zone: str | None, target: Target, report: Report) -> None:
@@ -37,5 +55,5 @@ def check_volume_zone(zone: str | None, target: Target, report: Report) -> None:
 
 def _check(service: str, zone: str, known: list[str], command: str, report: Report) -> None:
     if zone not in known:
-        mend = offer("restore_availability_zone", known, command)
-        report.problem("restore_availability_zone", f"{service} has no zone {zone!r} in service: {mend}")
+        mend = offer(_PARAMETER, known, command)
+        report.problem(_PARAMETER, f"{service} has no zone {zone!r} in service: {mend}")

@@ -12,6 +12,7 @@ import pytest
 from restore_worker import cloud, preflight, restore, worker
 from restore_worker.bank import open_bank
 from restore_worker.errors import CloudError, CloudUnavailableError, NotOwnedError, RefusedError
+from restore_worker.sitemap import ProjectSection, SiteMap
 from restore_worker.states import RestoreState
 from restore_worker.submitted import caller_ledger
 from tests.support import banks, nodes
@@ -105,6 +106,16 @@ def test_what_the_operator_allows_may(sites, bank, allowed) -> None:
     folder = bank(THEIRS)
     assert "--allow-project" in refused(folder, allow_projects=["e" * 32])
     assert restore.submit("latest", bank=folder, cloud="target", allow_projects=allowed).status.allow_projects
+
+
+@pytest.mark.parametrize("form", [str, dashed], ids=["keystone", "uuid"])
+def test_a_site_map_allows_one_project_for_one_project_of_the_target(sites, bank, tmp_path, form) -> None:
+    folder, file = bank(THEIRS), tmp_path / "site.yaml"
+    file.write_text(f"project: {{map: {{{form(THEIRS)}: {form(OURS)}}}}}\n")
+    elsewhere = SiteMap(project=ProjectSection(map={THEIRS: "e" * 32, "e" * 32: OURS}))
+    assert "--allow-project" in refused(folder, site_map=elsewhere)
+    made = restore.submit("latest", bank=folder, cloud="target", site_map=file)
+    assert made.status.allow_projects == (form(THEIRS),)
 
 
 def test_one_that_names_no_project_is_nobodys(sites, bank) -> None:

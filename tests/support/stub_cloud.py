@@ -129,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["compute", _, "os-keypairs"]:
                 pairs = [{"keypair": {"name": name}} for name in self.cloud.key_pairs]
                 self._send(200, {"keypairs": pairs})
+            case ["compute", _, "os-keypairs", name] if name in self.cloud.key_pairs:
+                self._send(200, {"keypair": {"name": name}})
             case ["compute", _, "os-availability-zone"]:
                 self._send_zones()
             case _:
@@ -225,6 +227,11 @@ class _Handler(BaseHTTPRequestHandler):
                 volume["metadata"] = backup.get("metadata") or volume["metadata"]
                 self.cloud.volumes[volume["id"]] = volume
                 self._send(202, {"volume": volume})
+            case ["compute", _, "os-keypairs"] if body["keypair"]["name"] in self.cloud.key_pairs:
+                self._send(409, {})
+            case ["compute", _, "os-keypairs"]:
+                self.cloud.key_pairs.append(body["keypair"]["name"])
+                self._send(201, body)
             case ["volume", "v3", "volumes", volume_id, "metadata"]:
                 self.cloud.volumes[volume_id]["metadata"] |= body["metadata"]
                 self._send(200, body)
@@ -250,6 +257,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         parts, _ = self._target()
+        if parts[0] == "compute":
+            there = parts[3] in self.cloud.key_pairs
+            self.cloud.key_pairs = [each for each in self.cloud.key_pairs if each != parts[3]]
+            self._send(204 if there else 404, None if there else {})
+            return
         things = self.cloud.images if parts[0] == "image" else self.cloud.volumes
         if self.cloud.keeps and parts[0] == "volume":
             things[parts[3]]["status"] = "deleting"

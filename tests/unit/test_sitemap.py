@@ -56,6 +56,9 @@ BAD = {
     "flavor: {default: true}\n": "site.yaml:1: flavor.default: True is no text to YAML",
     "flavor: {default: ''}\n": "site.yaml:1: flavor.default: the text is empty",
     "flavor: {policy: smallest}\n": "site.yaml:1: flavor.policy: input should be 'same', 'nearest' or 'fail'",
+    "key_pair: {public_keys: {ops: -----BEGIN OPENSSH PRIVATE KEY-----}}\n": (
+        "site.yaml:1: key_pair.public_keys.ops: it is no OpenSSH public key"
+    ),
     "macs: {}\n": "site.yaml:1: macs.policy: it is missing",
     "flavor:\n  rules:\n    - value: a\n": "site.yaml:3: flavor.rules[0].to: it is missing",
     "flavor:\n  rules:\n    - to: b\n": "site.yaml:3: flavor.rules[0]: it is for everything",

@@ -18,7 +18,7 @@ SCHEMA = json.loads(files("restore_worker").joinpath("sitemap.schema.json").read
 GOOD = [
     "flavor: {map: {1: m1.small}, rules: [{value: a, to: b}, {when: {id: x}, to: b}], policy: nearest}\n",
     "flavor: {default: a}\nvolume_type: {policy: same}\nzone: {policy: default}\n",
-    "key_pair: {policy: create, public_keys: {ops: ssh-ed25519 AAAA}}\nproject: {map: {a: b}}\n",
+    "key_pair: {policy: create, public_keys: {ops: ssh-ed25519 AAAAC3Nz+/x= a b}}\nproject: {map: {a: b}}\n",
     "fixed_ips: {policy: auto}\nmacs: {policy: new}\nfloating_ips: {policy: skip}\n",
     "source: {flavors: {1: {vcpus: 1, ram: 512, disk: 0}, 2: {name: b, vcpus: 1, ram: 1, disk: 1}}}\n",
     "$schema: x\nname: {rules: [{when: {property: {size: '20'}}, to: b}]}\nserver_group: {}\nimage: {map: {}}\n",
