@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -41,14 +42,15 @@ class ResourceGraph:
 
     def closure(self, keys: Iterable[ResourceKey]) -> frozenset[ResourceKey]:
         """Return ``keys`` and all that they depend on."""
-        found = set(keys)
-        todo = list(found)
-        while todo:
-            for child in self.children.get(todo.pop(), ()):
-                if child not in found:
-                    found.add(child)
-                    todo.append(child)
-        return frozenset(found)
+        return frozenset(self.needed_by(keys))
+
+    def needed_by(self, keys: Iterable[ResourceKey]) -> dict[ResourceKey, ResourceKey | None]:
+        """Return ``keys`` and all that they depend on, each with a parent that needs it; None for ``keys``."""
+        return _reached(keys, self.children)
+
+    def dependants(self, keys: Iterable[ResourceKey]) -> dict[ResourceKey, ResourceKey | None]:
+        """Return ``keys`` and all that depends on them, each with a child that leads there; None for ``keys``."""
+        return _reached(keys, self.parents())
 
     def parents(self) -> dict[ResourceKey, tuple[ResourceKey, ...]]:
         """Return by child all resources that depend on it."""
@@ -75,6 +77,21 @@ class ResourceGraph:
         for parent, further in edges.items():
             children[parent] = tuple(dict.fromkeys((*children.get(parent, ()), *further)))
         return ResourceGraph(self.nodes, children)
+
+
+def _reached(
+    starts: Iterable[ResourceKey], edges: Mapping[ResourceKey, Iterable[ResourceKey]]
+) -> dict[ResourceKey, ResourceKey | None]:
+    """Return all that can be reached, the nearest first, each with where from; the starts with None."""
+    found: dict[ResourceKey, ResourceKey | None] = dict.fromkeys(starts)
+    todo = deque(found)
+    while todo:
+        here = todo.popleft()
+        for there in edges.get(here, ()):
+            if there not in found:
+                found[there] = here
+                todo.append(there)
+    return found
 
 
 def build_graph(

@@ -15,17 +15,22 @@ from restore_worker.bank import Bank, check_chunks
 from restore_worker.catalogue import resolve
 from restore_worker.changes import Change, Changes
 from restore_worker.checkpoint import Checkpoint, parse_checkpoint
+from restore_worker.choice import Choice, Chosen
 from restore_worker.definitions import Definitions
-from restore_worker.errors import BankError, CheckpointError, PluginError, RestoreError, printable
-from restore_worker.graph import ResourceGraph
+from restore_worker.errors import BankError, ParameterError, PluginError, RestoreError, printable
 from restore_worker.parameters import ParsedParameters, RestoreParameters
-from restore_worker.plugin import BankData, Mapped, Produces, Target
+from restore_worker.plugin import BankData, Mapped, Produces, Report, Target
 from restore_worker.registry import AnyPlugin, Registry, installed
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.site_rules import Subject
 from restore_worker.sitemap import Kind, PolicyKind, SiteMap
 
 logger = logging.getLogger(__name__)
+
+# What becomes of what nobody named.
+_FATE = {True: "restored, too", False: "left out"}
+# Characters that OpenStack takes for a name.
+_LONGEST_NAME = 255
 
 
 class Finding(NamedTuple):
@@ -79,6 +84,7 @@ class Plan:
     """All that will be done. With problems, nothing will be.
 
     digest: SHA-256 of the checkpoint's index, lower-case hex.
+    choice: what comes without having been named, and what is left out.
     resources: every child before its parents; without those that have problems.
     changes: what the site map does.
     """
@@ -86,6 +92,7 @@ class Plan:
     checkpoint: Checkpoint
     digest: str
     bank: Bank
+    choice: tuple[Chosen, ...]
     resources: tuple[PlannedResource, ...]
     findings: tuple[Finding, ...]
     problems: tuple[Problem, ...]
@@ -96,17 +103,37 @@ class Plan:
         """Description of the template."""
         return f"Restore of checkpoint {self.checkpoint.id}, made by plan {self.checkpoint.plan.name}".strip()
 
+    @property
+    def told(self) -> tuple[Finding, ...]:
+        """The findings, before them those of the choice: for who sees the restore but not the plan."""
+        chosen = (
+            Finding(each.type, each.id, each.name, "choice", f"{_FATE[each.restored]}: {each.reason}")
+            for each in self.choice
+        )
+        return (*chosen, *self.findings)
+
 
 @dataclass(frozen=True, slots=True)
 class Sites:
     """Where it goes, and what is called how there.
 
     target, source: the clouds, to look at; None if they are not asked.
+    name_prefix: what all names begin with that the restore gives.
     """
 
     site_map: SiteMap = field(default_factory=SiteMap)
     target: Target | None = None
     source: Target | None = None
+    name_prefix: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a prefix that no name can begin with."""
+        prefix = self.name_prefix
+        if not prefix.isprintable() or prefix != prefix.lstrip() or len(prefix) >= _LONGEST_NAME:
+            raise ParameterError(
+                f"the name prefix {prefix[:80]!r} is not the beginning of a name: up to {_LONGEST_NAME - 1} "
+                "printable characters, of which the first is no space"
+            )
 
 
 def make_plan(
@@ -114,6 +141,7 @@ def make_plan(
     checkpoint: str,
     *,
     resources: Iterable[str] | None = None,
+    skip: Iterable[str] = (),
     parameters: RestoreParameters | None = None,
     sites: Sites | None = None,
     registry: Registry | None = None,
@@ -121,38 +149,18 @@ def make_plan(
     """Return the plan for a checkpoint: an id, ``latest``, ``latest:PLAN`` or ``PLAN@TIME``.
 
     resources: ids, ``TYPE`` or ``TYPE#ID``; what they depend on is added. None for the whole checkpoint.
+    skip: alike; they are left out, with all that depends on them.
     parameters: what plugins shall do differently, by ``TYPE`` or ``TYPE#ID``.
-    sites: with the site map.
+    sites: with the site map and the prefix of names.
     Raises BankError, CheckpointError or GraphError if the checkpoint as a whole cannot be restored; all
     that is wrong with single resources or parameters is in the plan's problems.
     """
     checkpoint_id = resolve(bank, checkpoint)
     index = bank.read(f"checkpoints/{checkpoint_id}/index.json").data
     found = parse_checkpoint(checkpoint_id, index)
-    graph = found.restorable_graph()
-    selectors = [resources] if isinstance(resources, str) else resources
-    chosen = frozenset(graph.nodes) if selectors is None else _select(found.id, graph, selectors)
-    planner = _Planner(bank, found, graph, chosen, registry or installed(), parameters or {}, sites or Sites())
+    choice = Choice(found.id, found.restorable_graph(), resources, skip)
+    planner = _Planner(bank, found, choice, registry or installed(), parameters or {}, sites or Sites())
     return planner.plan(hashlib.sha256(index).hexdigest())
-
-
-def _select(checkpoint_id: str, graph: ResourceGraph, selectors: Iterable[str]) -> frozenset[ResourceKey]:
-    by_selector: dict[str, list[ResourceKey]] = {}
-    for key in graph.nodes:
-        for selector in (key.id, key.type, str(key)):
-            by_selector.setdefault(selector, []).append(key)
-    chosen: list[ResourceKey] = []
-    for selector in selectors:
-        if selector not in by_selector:
-            types = ", ".join(sorted({key.type for key in graph.nodes}))
-            raise CheckpointError(
-                f"checkpoint {checkpoint_id} has no resource {selector!r}: give the id, TYPE or TYPE#ID of one "
-                f"of its resources (types: {types})"
-            )
-        chosen += by_selector[selector]
-    if not chosen:
-        raise CheckpointError("no resource is chosen: leave the choice out to restore the whole checkpoint")
-    return graph.closure(chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,32 +184,30 @@ class _Planner:
         self,
         bank: Bank,
         checkpoint: Checkpoint,
-        graph: ResourceGraph,
-        chosen: frozenset[ResourceKey],
+        choice: Choice,
         registry: Registry,
         parameters: RestoreParameters,
         sites: Sites,
     ) -> None:
         self._bank = bank
         self._checkpoint = checkpoint
-        self._graph = graph
-        self._explicit = chosen
-        self._chosen = chosen
+        self._choice = choice
+        self._nodes = choice.graph.nodes
         self._registry = registry
         self._sites = sites
         self._changes = Changes(sites.site_map)
         self.findings: list[Finding] = []
         self._problems: dict[ResourceKey, list[Problem]] = {}
         self._definitions = Definitions(bank, checkpoint.id, registry, self.tell)
-        self._parameters = ParsedParameters(parameters, graph, registry, self.tell)
+        self._parameters = ParsedParameters(parameters, choice.graph, registry, self.tell)
         self._parents: dict[ResourceKey, tuple[ResourceKey, ...]] = {}
         self._by_type: dict[str, list[Resource]] = {}
-        for node in graph.nodes.values():
+        for node in self._nodes.values():
             self._by_type.setdefault(node.type, []).append(node)
 
     def tell(self, key: ResourceKey, field: str, message: str) -> None:
         """Note a problem of a resource, or of a type."""
-        node = self._graph.nodes.get(key)
+        node = self._nodes.get(key)
         problem = Problem(*key, node.name if node else "", field, message)
         self._problems.setdefault(key, []).append(problem)
 
@@ -211,16 +217,16 @@ class _Planner:
         return self._by_type.get(resource_type, ())
 
     def chosen(self, key: ResourceKey) -> bool:
-        return key in self._chosen
+        return key in self._choice.chosen
 
     def implied(self, key: ResourceKey) -> bool:
-        return key in self._chosen and key not in self._explicit
+        return key in self._choice.chosen and key not in self._choice.explicit
 
     def children(self, key: ResourceKey) -> Iterable[Resource]:
-        return [self._graph.nodes[child] for child in self._graph.children.get(key, ())]
+        return [self._nodes[child] for child in self._choice.graph.children.get(key, ())]
 
     def parents(self, key: ResourceKey) -> Iterable[Resource]:
-        return [self._graph.nodes[parent] for parent in self._parents.get(key, ()) if parent in self._chosen]
+        return [self._nodes[parent] for parent in self._parents.get(key, ()) if parent in self._choice.chosen]
 
     def definition(self, key: ResourceKey) -> BaseModel | None:
         return self._definitions.get(key)
@@ -268,13 +274,23 @@ class _Planner:
     def source(self) -> Target | None:
         return self._sites.source
 
+    def named(self, name: str, report: Report, field: str = "name") -> str:
+        prefix = self._sites.name_prefix
+        prefixed = prefix + name if name else ""
+        if prefix and len(prefixed) > _LONGEST_NAME:
+            report.problem(
+                field,
+                f"with its prefix the name has {len(prefixed)} characters, more than {_LONGEST_NAME}: shorten the "
+                f"prefix by {len(prefixed) - _LONGEST_NAME}",
+            )
+        return prefixed
+
     # The steps of planning
 
     def plan(self, digest: str) -> Plan:
         """Ask the plugins about every chosen resource, children first; digest: of the checkpoint's index."""
-        self._definitions.load(sorted(self._chosen))
-        self._add_implied_dependencies()
-        part = self._graph.restricted(self._chosen)
+        self._choice.settle(self._imply)
+        part = self._choice.graph.restricted(self._choice.chosen)
         self._parents = part.parents()
         place: dict[ResourceKey, int] = {}
         planned: list[PlannedResource] = []
@@ -288,13 +304,14 @@ class _Planner:
         self._check_builders(planned)
         self._tell_not_in_bank()
         for key in self._parameters.of_single_resources:
-            if key not in self._chosen:
+            if key not in self._choice.chosen:
                 self.tell(key, "parameter", "the resource is not among those that are restored")
         problems = tuple(each for told in self._problems.values() for each in told if self._concerns(each))
         return Plan(
             self._checkpoint,
             digest,
             self._bank,
+            self._choice.preview(),
             tuple(planned),
             tuple(self.findings),
             problems,
@@ -304,26 +321,22 @@ class _Planner:
     def _concerns(self, problem: Problem) -> bool:
         """Leave out what is wrong with resources that were only looked at."""
         key = ResourceKey(problem.type, problem.id)
-        return key in self._chosen or problem.field.startswith("parameter")
+        return key in self._choice.chosen or problem.field.startswith("parameter")
 
-    def _add_implied_dependencies(self) -> None:
-        """Add the edges that the graph forgot, and choose what they lead to, until that changes no answer."""
-        before: frozenset[ResourceKey] = frozenset()
-        while self._chosen != before:
-            edges: dict[ResourceKey, list[ResourceKey]] = {}
-            for key in sorted(self._chosen):
-                plugin = self._registry.get(key.type)
-                if plugin is not None and self._definitions.get(key) is not None:
-                    edges[key] = self._implied_by(plugin, key)
-            self._graph = self._graph.with_edges({key: implied for key, implied in edges.items() if implied})
-            before = self._chosen
-            self._chosen = self._graph.closure(before)
-            self._definitions.load(sorted(self._chosen - before))
+    def _imply(self) -> dict[ResourceKey, list[ResourceKey]]:
+        """Return what plugins say that chosen resources need, though the graph has no edge to it."""
+        self._definitions.load(sorted(self._choice.chosen))
+        edges: dict[ResourceKey, list[ResourceKey]] = {}
+        for key in sorted(self._choice.chosen):
+            plugin = self._registry.get(key.type)
+            if plugin is not None and self._definitions.get(key) is not None:
+                edges[key] = self._implied_by(plugin, key)
+        return {key: implied for key, implied in edges.items() if implied}
 
     def _implied_by(self, plugin: AnyPlugin, key: ResourceKey) -> list[ResourceKey]:
         with self._telling(plugin, key):
-            implied = list(plugin.implied_dependencies(self._graph.nodes[key], self))
-            unknown = [each for each in implied if each not in self._graph.nodes]
+            implied = list(plugin.implied_dependencies(self._nodes[key], self))
+            unknown = [each for each in implied if each not in self._nodes]
             if unknown:
                 raise PluginError(
                     f"its plugin {_name(plugin)} says that it needs {unknown[0]}, which is no resource"
@@ -374,7 +387,7 @@ class _Planner:
                         self.tell(one.resource.key, "", message)
 
     def _tell_not_in_bank(self) -> None:
-        for resource_type in sorted({key.type for key in self._chosen}):
+        for resource_type in sorted({key.type for key in self._choice.chosen}):
             plugin = self._registry.get(resource_type)
             for name, reason in plugin.not_in_bank if plugin else ():
                 self.findings.append(Finding(resource_type, "", "", name, reason))

@@ -164,6 +164,13 @@ class Selection(Protocol):
     def source(self) -> Target | None:
         """The cloud that the checkpoint was made in, read only; None unless the user names it."""
 
+    def named(self, name: str, report: Report, field: str = "name") -> str:
+        """Return the name that a resource, or a part of it, gets in the place of the original ``name``.
+
+        Not for what the user names, nor for what is on the target already. What has no name gets none; one that
+        becomes too long is told as a problem of ``field``.
+        """
+
 
 class Target(Protocol):
     """The target as `check` sees it: read only."""

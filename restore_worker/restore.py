@@ -41,14 +41,16 @@ _KEY = re.compile(r"[A-Za-z0-9_.:/@+=-]{1,128}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def plan(
+def plan(  # noqa: PLR0913 - the choices that a command line has
     checkpoint_id: str,
     *,
     bank: str | Path | None = None,
     cloud: str | None = None,
     resources: Iterable[str] | None = None,
+    skip: Iterable[str] = (),
     parameters: RestoreParameters | None = None,
     site_map: str | Path | SiteMap | None = None,
+    name_prefix: str = "",
     verify: bool = True,
 ) -> Rendering:
     """Return what a restore of the checkpoint would do, with its template and everything that is wrong.
@@ -59,15 +61,19 @@ def plan(
     bank: directory or URL; by default the environment's ``RESTORE_BANK``.
     cloud: name of the target in clouds.yaml; all that is checked of it is that it is there.
     resources: ids, ``TYPE`` or ``TYPE#ID``; what they depend on is added. None for the whole checkpoint.
+    skip: alike, what is left out, with all that depends on it.
     parameters: by ``TYPE`` or ``TYPE#ID``, what plugins shall do differently.
     site_map: what things are called on the target, as a YAML file or parsed; parameters go before it.
+    name_prefix: what all names begin with that the restore gives, but those in parameters.
     verify: read all image and volume bytes in the bank, and compare their checksums.
     Raises RestoreError if bank or checkpoint cannot be read at all.
     """
     if cloud:
         clouds.check_cloud(cloud)
-    sites = Sites(_site_map(site_map))
-    made = make_plan(named_bank(bank), checkpoint_id, resources=resources, parameters=parameters, sites=sites)
+    sites = Sites(_site_map(site_map), name_prefix=name_prefix)
+    made = make_plan(
+        named_bank(bank), checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites
+    )
     return render(made, verify=verify)
 
 
@@ -81,6 +87,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     parameters: RestoreParameters | None = None,
     resources: Iterable[str] | None = None,
     site_map: str | Path | SiteMap | None = None,
+    skip: Iterable[str] = (),
+    name_prefix: str = "",
     source_cloud: str | None = None,
     allow_projects: Iterable[str] = (),
     force: bool = False,
@@ -90,7 +98,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
 
     Without a cloud the restore is a rendering: it ends with the template, and nothing is built.
 
-    checkpoint_id, bank, parameters, resources, site_map: as of `plan`.
+    checkpoint_id, bank, parameters, resources, skip, site_map, name_prefix: as of `plan`.
     cloud: name of the target in clouds.yaml, by default the environment's ``OS_CLOUD`` if there is to be a stack.
     export: where `Restore.wait` shall write the template.
     create_stack: False to leave the stack to the user: with a cloud, what Heat cannot build is built.
@@ -109,8 +117,10 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     target = cloud or (settings.load().cloud if create_stack else None) or ""
     for name in filter(None, (target, source_cloud)):
         clouds.check_cloud(name)
-    sites = Sites(_site_map(site_map))
-    made = make_plan(named_bank(bank), checkpoint_id, resources=resources, parameters=parameters, sites=sites)
+    sites = Sites(_site_map(site_map), name_prefix=name_prefix)
+    made = make_plan(
+        named_bank(bank), checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites
+    )
     if made.problems:
         problems = tuple(str(each) for each in made.problems)
         headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
@@ -200,6 +210,6 @@ def _new_restore(made: Plan, cloud: str, *, wants_stack: bool, key: str) -> NewR
         ],
         children=[planned.children for planned in made.resources],
         work=[planned.work.model_dump_json() for planned in made.resources],
-        findings=json.dumps(made.findings),
+        findings=json.dumps(made.told),
         key=key,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from restore_openstack.lookups import networks, require, security_groups
-from restore_worker.plugin import Report, Target
+from restore_worker.plugin import Report, Selection, Target
 from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
 
 NET = "OS::Neutron::Net"
@@ -122,9 +122,14 @@ class Draft:
     """
 
     report: Report
+    selection: Selection
     substitutes: Mapping[str, str] = field(default_factory=dict)
     existing: dict[str, Existing] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
+
+    def named(self, name: str | None, where: str) -> str | None:
+        """Return the name that a part gets; where: the part's field in the bank."""
+        return self.selection.named(name, self.report, f"{where}.name") if name else name
 
     def build(self, original_id: str, part: Part) -> None:
         """Have Heat build a part, after all that were given before."""

@@ -83,7 +83,7 @@ class ImagePlugin(RestorePlugin[ImageDefinition, ImageParameters, ImageWork]):
     ) -> ImageWork:
         """Return what to upload; whose disk it holds is told at the server that boots from it."""
         return ImageWork(
-            name=name_of(resource, selection), file=definition.image_metadata, chunks=definition.chunks_num
+            name=name_of(resource, selection, report), file=definition.image_metadata, chunks=definition.chunks_num
         )
 
     def produces(self, work: ImageWork) -> Produces:

@@ -94,7 +94,7 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
                 "only a part of the checkpoint is restored: choose networks=existing if the servers were lost but "
                 "their networks are still there, or networks=new if the networks were lost too",
             )
-        draft = Draft(report, _substitutes(definition, parameters.public_network_id))
+        draft = Draft(report, selection, _substitutes(definition, parameters.public_network_id))
         if parameters.networks == "existing":
             _use_topology(draft, definition, reached(definition, nics), nics)
         else:
@@ -226,14 +226,15 @@ def _build_network(draft: Draft, network_id: str, network: Network) -> None:
         draft.report.finding(
             f"{where}.availability_zone_hints", f"the target's zones may differ: {zones} is dropped"
         )
+    name = draft.named(network.name, where)
     properties = {
-        "name": network.name,
+        "name": name,
         "admin_state_up": network.admin_state_up,
         "port_security_enabled": network.port_security_enabled,
         "tags": list(network.tags) or None,
         "value_specs": described(network.description),
     }
-    draft.build(network_id, Part(type=NET, properties=properties, title=network.name or ""))
+    draft.build(network_id, Part(type=NET, properties=properties, title=name or ""))
 
 
 def _build_subnet(draft: Draft, subnet_id: str, subnet: Subnet) -> None:
@@ -242,10 +243,11 @@ def _build_subnet(draft: Draft, subnet_id: str, subnet: Subnet) -> None:
             f"subnet_metadata.{subnet_id}.subnetpool_id",
             f"it comes back with its range {subnet.cidr}, but not as one of pool {subnet.subnetpool_id}",
         )
+    name = draft.named(subnet.name, f"subnet_metadata.{subnet_id}")
     modes = {"ipv6_address_mode": subnet.ipv6_address_mode, "ipv6_ra_mode": subnet.ipv6_ra_mode}
     properties = {
         "network": refer(subnet.network_id),
-        "name": subnet.name,
+        "name": name,
         "cidr": subnet.cidr,
         "ip_version": subnet.ip_version,
         # To Heat, no gateway is an empty text; without the property it would choose one.
@@ -259,4 +261,4 @@ def _build_subnet(draft: Draft, subnet_id: str, subnet: Subnet) -> None:
         "value_specs": described(subnet.description),
         **(modes if subnet.ip_version == _IPV6 else {}),
     }
-    draft.build(subnet_id, Part(type=SUBNET, properties=properties, title=subnet.name or ""))
+    draft.build(subnet_id, Part(type=SUBNET, properties=properties, title=name or ""))

@@ -21,9 +21,10 @@ _TYPE = "OS::Neutron::Port"
 def build_port(draft: Draft, topology: NetworkDefinition, port: Port) -> None:
     """Draft a port; its networks and subnets are drafted already, if the bank has them."""
     where = f"port_metadata.{port.id}"
+    name = draft.named(port.name, where)
     properties: dict[str, Any] = {
         "network": draft.refer(port.network_id, NET, f"{where}.network_id"),
-        "name": port.name,
+        "name": name,
         "admin_state_up": port.admin_state_up,
         "value_specs": described(port.description),
         "security_groups": _groups(draft, port),
@@ -37,7 +38,7 @@ def build_port(draft: Draft, topology: NetworkDefinition, port: Port) -> None:
     if port.extra_dhcp_opts:
         names = ", ".join(option.opt_name for option in port.extra_dhcp_opts)
         draft.report.finding(f"{where}.extra_dhcp_opts", f"Heat cannot set DHCP options of a port: {names}")
-    draft.build(port.id, Part(type=_TYPE, properties=properties, title=port.name or ""))
+    draft.build(port.id, Part(type=_TYPE, properties=properties, title=name or ""))
 
 
 def _groups(draft: Draft, port: Port) -> list[dict[str, str]] | None:

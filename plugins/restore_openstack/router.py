@@ -17,7 +17,8 @@ from restore_worker.plugin import Report
 def build_router(draft: Draft, router_id: str, router: Router) -> None:
     """Draft a router with its external gateway."""
     where = f"router_metadata.{router_id}"
-    properties: dict[str, Any] = {"name": router.name, "value_specs": described(router.description)}
+    name = draft.named(router.name, where)
+    properties: dict[str, Any] = {"name": name, "value_specs": described(router.description)}
     gateway = router.external_gateway_info
     if gateway is not None:
         properties["external_gateway_info"] = {"network": refer(gateway.network_id)}
@@ -27,7 +28,7 @@ def build_router(draft: Draft, router_id: str, router: Router) -> None:
         draft.report.finding(
             f"{where}.availability_zone_hints", f"the target's zones may differ: {zones} is dropped"
         )
-    draft.build(router_id, Part(type=ROUTER, properties=properties, title=router.name or ""))
+    draft.build(router_id, Part(type=ROUTER, properties=properties, title=name or ""))
 
 
 def _use_external(draft: Draft, gateway: Gateway, where: str) -> None:

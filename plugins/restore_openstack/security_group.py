@@ -106,11 +106,10 @@ def _protocol(name: str | None) -> str | None:
 
 def _build_group(draft: Draft, group_id: str, group: SecurityGroup, inside: list[Rule]) -> None:
     where = f"security-group_metadata.{group_id}"
-    name = group.name
-    if name == "default":
-        name = RESTORED_DEFAULT
+    name = draft.named(RESTORED_DEFAULT if group.name == "default" else group.name, where)
+    if group.name == "default":
         draft.report.finding(
-            f"{where}.name", f"the target has a group 'default' of its own: it comes back as {RESTORED_DEFAULT!r}"
+            f"{where}.name", f"the target has a group 'default' of its own: it comes back as {name!r}"
         )
     rules = [_inside(draft, group_id, rule) for rule in inside]
     if not any(rule.direction == "egress" for rule in inside):

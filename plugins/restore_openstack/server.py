@@ -89,7 +89,7 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
         """Join the server's disks, ports and addresses."""
         metadata = definition.server_metadata
         disks = disks_of(resource.key, definition, selection)
-        name = name_of(resource, selection)
+        name = name_of(resource, selection, report)
         if not name:
             report.finding("name", "it had none; Heat will name it after the stack")
         key_pair = key_pair_of(resource, metadata.key_name, selection, report)

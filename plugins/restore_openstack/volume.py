@@ -81,7 +81,7 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         wishes = (parameters.restore_size, volume_type, zone)
         direct = not definition.snapshot_id and bool(bootable or not definition.backup_id or any(wishes))
         work = VolumeWork(
-            name=name_of(resource, selection),
+            name=name_of(resource, selection, report),
             description=parameters.restore_description,
             size=parameters.restore_size or size,
             volume_type=volume_type,

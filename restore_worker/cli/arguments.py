@@ -74,6 +74,20 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         help="an id, TYPE or TYPE#ID: restore only this and what it depends on (repeatable; default: everything)",
     )
     parser.add_argument(
+        "--skip",
+        action="append",
+        metavar="SELECTOR",
+        default=[],
+        help="an id, TYPE or TYPE#ID: leave this out, and all that depends on it, also of what --resource chooses "
+        "(repeatable)",
+    )
+    parser.add_argument(
+        "--name-prefix",
+        metavar="PREFIX",
+        default="",
+        help="begin all names with this that the restore gives, but those that a parameter gives",
+    )
+    parser.add_argument(
         "--parameter",
         action=_AddParameter,
         dest="parameters",

@@ -10,6 +10,7 @@ from cliff.show import ShowOne
 from restore_worker import restore
 from restore_worker.changes import Change
 from restore_worker.checkpoint import Checkpoint
+from restore_worker.choice import Chosen
 from restore_worker.cli.arguments import STDOUT, CommandWithExample, add_request, file_to_write
 from restore_worker.cli.wording import Shown, aligned, grouped_findings, label, moment
 from restore_worker.errors import RestoreError, printable
@@ -34,7 +35,7 @@ class Plan(CommandWithExample, ShowOne):
     """
 
     example = "restore-worker plan latest --bank /backups/karbor --output app.yaml"
-    columns = ("checkpoint", "resources", "changes", "findings", "problems", "template")
+    columns = ("checkpoint", "choice", "resources", "changes", "findings", "problems", "template")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the request and the options."""
@@ -62,6 +63,8 @@ class Plan(CommandWithExample, ShowOne):
             bank=parsed_args.bank,
             cloud=parsed_args.cloud,
             resources=parsed_args.resources,
+            skip=parsed_args.skip,
+            name_prefix=parsed_args.name_prefix,
             parameters=parsed_args.parameters,
             site_map=parsed_args.site_map,
             verify=parsed_args.verify,
@@ -75,6 +78,7 @@ class Plan(CommandWithExample, ShowOne):
             self.app.stdout = self.app.stderr
         return self.columns, (
             _checkpoint(rendering.plan.checkpoint, rendering.plan.bank.url),
+            _choice(rendering.plan.choice),
             _resources(rendering.plan.resources),
             _changes(rendering.plan.changes),
             _findings(rendering.findings),
@@ -108,6 +112,14 @@ def _checkpoint(checkpoint: Checkpoint, bank: str) -> Shown:
     }
     plan = printable(checkpoint.plan.name or checkpoint.plan.id)
     return Shown(machine, f"Checkpoint {checkpoint.id} of plan {plan}, made {machine['created']}, in {bank}")
+
+
+def _choice(choice: Sequence[Chosen]) -> Shown:
+    sections = []
+    for restored, heading in ((True, "Restored with what was chosen"), (False, "Left out")):
+        rows = [(each.type, each.name, each.id, each.reason) for each in choice if each.restored is restored]
+        sections.append(_section(f"{heading} ({len(rows)}):", aligned(rows)))
+    return Shown([each._asdict() for each in choice], "\n\n".join(filter(None, sections)))
 
 
 def _resources(planned: Sequence[PlannedResource]) -> Shown:

@@ -85,6 +85,8 @@ class Submit(CommandWithExample):
             parameters=parsed_args.parameters,
             site_map=parsed_args.site_map,
             resources=parsed_args.resources,
+            skip=parsed_args.skip,
+            name_prefix=parsed_args.name_prefix,
             source_cloud=parsed_args.source_cloud,
             allow_projects=parsed_args.allow_projects,
             force=parsed_args.force,

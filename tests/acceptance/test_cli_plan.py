@@ -62,8 +62,8 @@ def test_people_see_what_would_be_done(plan):
 
 def test_programs_get_one_object(plan):
     found = read(plan("-f", "json"))
-    assert list(found) == ["checkpoint", "resources", "changes", "findings", "problems", "template"]
-    assert found["changes"] == []
+    assert list(found) == ["checkpoint", "choice", "resources", "changes", "findings", "problems", "template"]
+    assert (found["choice"], found["changes"]) == ([], [])
     assert found["checkpoint"]["plan"]["name"] == "webapp-nightly"
     assert found["problems"] == []
     rendering = restore.plan("latest", bank=WEBAPP)
@@ -253,6 +253,40 @@ def test_a_part_comes_with_what_it_needs(plan):
     part = ("--resource", f"OS::Nova::Server#{WEB_1}", "--parameter", "OS::Neutron::Network.networks=new")
     names = [each["name"] for each in read(plan("-f", "json", *part))["resources"]]
     assert sorted(names) == ["Network Topology", "ubuntu-18.04-web", "web-1", "web-uploads"]
+
+
+def test_people_see_what_a_choice_brings_with_it_and_leaves_out(plan):
+    part = ("--resource", "OS::Nova::Server", "--skip", WEB_UPLOADS, "--name-prefix", "copy-of-")
+    networks = ("--parameter", "OS::Neutron::Network.networks=new")
+    done = plan(*part, *networks)
+    assert (done.returncode, done.stderr) == (0, "")
+    _, added, left_out, order, *_ = done.stdout.split("\n\n")
+    assert added.startswith("Restored with what was chosen (4):\n  OS::Cinder::Volume ")
+    assert left_out == (
+        "Left out (3):\n"
+        f"  OS::Glance::Image   ubuntu-18.04-web  {IMAGE}  only what is left out needs it\n"
+        f"  OS::Cinder::Volume  web-uploads       {WEB_UPLOADS}  it is skipped\n"
+        f"  OS::Nova::Server    web-1             {WEB_1}  it needs OS::Cinder::Volume 'web-uploads' ({WEB_UPLOADS})"
+    )
+    assert order.startswith("Order of the restore (6):")
+    found = read(plan("-f", "json", *part, *networks))
+    assert {
+        "type": "OS::Nova::Server",
+        "id": WEB_1,
+        "name": "web-1",
+        "restored": False,
+        "reason": f"it needs OS::Cinder::Volume 'web-uploads' ({WEB_UPLOADS})",
+    } in found["choice"]
+    assert sum(each["restored"] for each in found["choice"]) == 4
+
+
+def test_nothing_left_and_an_impossible_prefix_are_one_sentence(plan):
+    done = plan("--resource", WEB_1, "--skip", WEB_UPLOADS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("checkpoint 3d60acf8-b132-4930-bc5b-90294204e9f6 has nothing left to restore: ")
+    done = plan("--name-prefix", "\t")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("the name prefix '\\t' is not the beginning of a name: ")
 
 
 def test_an_unknown_resource_is_answered_with_the_types_there_are(plan):

@@ -136,6 +136,9 @@ class FakeSelection:
     def by_policy(self, kind: Any, resource: Resource, field: str, before: str | None, after: str | None) -> None:
         self._changes.by_policy(kind, resource, field, before, after)
 
+    def named(self, name: str, report: FakeReport, field: str = "name") -> str:  # noqa: ARG002 - the contract's
+        return name
+
     def prepare(self, key: ResourceKey) -> tuple[Any, FakeReport]:
         """Return what the plugin prepared, after the way to a worker as JSON, and what it told."""
         plugin, report = self.plugins[key.type], FakeReport(key.id)
