@@ -29,6 +29,7 @@ class Earlier:
 
     fingerprint: of its resources; "", which may be the same as any, until they are read.
     made: whether something of it is on its cloud, or may come there yet.
+    drill: whether it is one: those stand beside others of the same.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Earlier:
     fingerprint: str
     key: str
     made: bool
+    drill: bool = False
 
 
 def fingerprint(nodes: Iterable[Node]) -> str:
@@ -82,6 +84,7 @@ def differences(new: NewRestore, earlier: Earlier) -> list[str]:
         # Without a cloud it is another thing to do.
         "cloud": same_cloud and bool(new.cloud) == bool(earlier.cloud),
         "selection of resources": earlier.fingerprint in {"", fingerprint(new.nodes)},
+        "purpose": bool(new.ttl) == earlier.drill,
     }
     return [name for name, equal in same.items() if not equal]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from restore_worker.states import ResourceState, RestoreState
@@ -16,6 +16,8 @@ QUEUE = "restore"
 TRANSFER_QUEUE = "transfer"
 # Reconciler and poller must not wait behind the backlog that they look at.
 RECONCILE_QUEUE = "reconcile"
+# After so long a drill that could not be deleted is deleted again, unless its whole time is shorter.
+_AGAIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class NewRestore:
     findings: JSON.
     key: what its caller knows the request by, "" if that is nothing.
     allow_projects: of which projects the checkpoint may be, other than the target's; None if that is no matter.
+    ttl: of a drill, the seconds after its end after which it is deleted; 0 if it is none.
     """
 
     id: str
@@ -60,17 +63,19 @@ class NewRestore:
     findings: str
     key: str = ""
     allow_projects: Sequence[str] | None = None
+    ttl: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRecord:
     """A restore as it stands.
 
-    digest, cloud, identity, wants_stack, key, allow_projects: as of `NewRestore`.
+    digest, cloud, identity, wants_stack, key, allow_projects, ttl: as of `NewRestore`.
     updated: when it came into its state.
     size: resources in all; left: not settled yet; failed: failed or skipped.
     discarded: whether something that it made may be deleted already.
     fingerprint: of its resources (`restore_worker.earlier`).
+    leaving: whether its deletion was begun, since it was last resumed.
     """
 
     id: str
@@ -95,6 +100,20 @@ class RestoreRecord:
     fingerprint: str
     key: str
     allow_projects: tuple[str, ...] | None
+    ttl: int
+    leaving: bool
+
+    @property
+    def deleted_at(self) -> datetime | None:
+        """When a drill is to be deleted; None if it is no drill, has not ended, or never came to a cloud."""
+        if not self.ttl or not self.identity or self.state not in _DELETED_IN_TIME:
+            return None
+        life = timedelta(seconds=self.ttl)
+        return self.updated + (min(life, _AGAIN) if self.leaving else life)
+
+
+# From these a drill goes when its time is over.
+_DELETED_IN_TIME = frozenset({RestoreState.COMPLETE, RestoreState.FAILED, RestoreState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)

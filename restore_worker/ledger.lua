@@ -355,6 +355,7 @@ function verbs.move(from, to, reason, keep, hot, token)
   redis.call('HSET', RECORD, 'state', to, 'updated', NOW, 'reason', reason)
   if hot and hot ~= '' then redis.call('HSET', RECORD, 'hot', hot) end
   if to == 'discarding' then redis.call('HSET', RECORD, 'discarded', 1) end
+  if to == 'destroying' then redis.call('HSET', RECORD, 'leaving', 1) end
   event(to, '', 'reason', reason)
   -- Heat may still be at a creation that was cancelled or given up: it is stopped there, and seen to its end.
   if AT_HEAT[to] or (from == 'creating' and (to == 'cancelled' or to == 'failed')) then
@@ -380,6 +381,7 @@ function verbs.resume()
   if redis.call('HEXISTS', RECORD, 'discarded') == 1 then return 0 end
   for i = 1, OWN_KEYS do redis.call('PERSIST', KEYS[i]) end
   redis.call('SREM', FOLLOWED, ID)
+  redis.call('HDEL', RECORD, 'leaving')
   local open, needs, leaves = {}, {}, {}
   for index = 0, size - 1 do
     if read(index, 'state') ~= 'done' then

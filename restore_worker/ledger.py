@@ -19,6 +19,7 @@ restore:{ID}:built               hash    name in the template -> JSON [type, sta
 restores                         zset    ID -> created, seconds since 1970
 restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves, or is still kept
 restores:followed                set     ids of restores whose stack Heat works on
+restores:drills                  set     ids of drills that may not be deleted yet
 restores:reconciled              string  when the reconciler last ran, seconds since 1970
 restores:reconciling             string  there while another one need not run; ends by itself
 restores:polling                 string  lock of the one who polls; ends by itself
@@ -52,6 +53,7 @@ from restore_worker.entries import (
 )
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.ledger_reader import (
+    DRILLS,
     DUE,
     FOLLOWED,
     RECONCILED,
@@ -269,6 +271,11 @@ class Ledger(LedgerReader):
         if status == "ended":
             return Ended(int(answer))
         return RestoreState(status) if status in tuple(RestoreState) else None
+
+    def drill_is_over(self, restore_id: str) -> None:
+        """Note that nobody needs to look at a drill any more."""
+        with translated():
+            self._client.srem(DRILLS, restore_id)
 
     def _run(self, restore_id: str, verb: str, *arguments: str | float) -> Any:
         keys = [*keys_of(restore_id).values(), DUE, FOLLOWED, RESTORES]

@@ -23,6 +23,7 @@ from restore_worker.template import Fragment, Hot, load_fragment
 RESTORES = "restores"
 DUE = "restores:due"
 FOLLOWED = "restores:followed"
+DRILLS = "restores:drills"
 RECONCILED = "restores:reconciled"
 # A call that blocks is answered well before the client gives its connection up, in seconds.
 _LONGEST_BLOCK = 5.0
@@ -78,6 +79,8 @@ class LedgerReader:
             fingerprint=fields["fingerprint"],
             key=fields["key"],
             allow_projects=tuple(json.loads(allowed)) if (allowed := fields["allow_projects"]) else None,
+            ttl=int(fields["ttl"] or 0),
+            leaving=bool(fields["leaving"]),
         )
 
     def restores(self) -> Iterator[RestoreRecord]:
@@ -192,6 +195,11 @@ class LedgerReader:
         """Return when a resource's message was last sent, in seconds since 1970; "0" if it never was."""
         with translated():
             return cast("str | None", self._client.hget(keys_of(restore_id)["progress"], f"{index}.sent")) or "0"
+
+    def drills(self) -> list[str]:
+        """Return the ids of the drills that may not be deleted yet."""
+        with translated():
+            return sorted(cast("set[str]", self._client.smembers(DRILLS)))
 
     def unreconciled_seconds(self) -> float | None:
         """Return how long ago the reconciler last ran, None if it never did."""

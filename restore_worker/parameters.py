@@ -16,6 +16,8 @@ from restore_worker.resource import ResourceKey
 ParameterValue = str | int | bool
 # Values by name by TYPE or TYPE#ID; those of an id override those of its type.
 RestoreParameters = Mapping[str, Mapping[str, ParameterValue]]
+# What tells a plugin that it is about an isolated copy (`restore_worker.plugin.RestorePlugin.isolates`).
+_ISOLATED = "isolated"
 
 
 class ParsedParameters:
@@ -23,6 +25,7 @@ class ParsedParameters:
 
     tell: is called with (resource, field, message) for each that is unusable; the id of the resource is ""
         if it is set for a whole type.
+    isolated: plugins with a parameter of that name are to keep their resources apart from what lives.
     """
 
     def __init__(
@@ -31,9 +34,12 @@ class ParsedParameters:
         graph: ResourceGraph,
         registry: Registry,
         tell: Callable[[ResourceKey, str, str], None],
+        *,
+        isolated: bool = False,
     ) -> None:
         self._registry = registry
         self._tell = tell
+        self._isolated = isolated
         self._known: dict[ResourceKey, BaseModel] = {}
         _check_form(given)
         types = {key.type for key in graph.nodes}
@@ -68,6 +74,8 @@ class ParsedParameters:
 
     def _parse(self, plugin: AnyPlugin, key: ResourceKey, values: Mapping[str, ParameterValue]) -> None:
         known = sorted(plugin.Parameters.model_fields)
+        if self._isolated and _ISOLATED in known:
+            values = {**values, _ISOLATED: True}
         unknown = sorted(values.keys() - set(known))
         if unknown:
             offered = ", ".join(known) or "none"

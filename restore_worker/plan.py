@@ -119,12 +119,14 @@ class Sites:
 
     target, source: the clouds, to look at; None if they are not asked.
     name_prefix: what all names begin with that the restore gives.
+    isolated: a copy that touches nothing of what lives there.
     """
 
     site_map: SiteMap = field(default_factory=SiteMap)
     target: Target | None = None
     source: Target | None = None
     name_prefix: str = ""
+    isolated: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a prefix that no name can begin with."""
@@ -151,7 +153,8 @@ def make_plan(
     resources: ids, ``TYPE`` or ``TYPE#ID``; what they depend on is added. None for the whole checkpoint.
     skip: alike; they are left out, with all that depends on them.
     parameters: what plugins shall do differently, by ``TYPE`` or ``TYPE#ID``.
-    sites: with the site map and the prefix of names.
+    sites: with the site map, the prefix of names, and whether it is to be isolated; what would not be so is among
+        the problems.
     Raises BankError, CheckpointError or GraphError if the checkpoint as a whole cannot be restored; all
     that is wrong with single resources or parameters is in the plan's problems.
     """
@@ -199,7 +202,7 @@ class _Planner:
         self.findings: list[Finding] = []
         self._problems: dict[ResourceKey, list[Problem]] = {}
         self._definitions = Definitions(bank, checkpoint.id, registry, self.tell)
-        self._parameters = ParsedParameters(parameters, choice.graph, registry, self.tell)
+        self._parameters = ParsedParameters(parameters, choice.graph, registry, self.tell, isolated=sites.isolated)
         self._parents: dict[ResourceKey, tuple[ResourceKey, ...]] = {}
         self._by_type: dict[str, list[Resource]] = {}
         for node in self._nodes.values():
@@ -303,6 +306,8 @@ class _Planner:
                 planned.append(PlannedResource(one.resource, places, one.work, one.produces, one.data))
         self._check_builders(planned)
         self._tell_not_in_bank()
+        if self._sites.isolated:
+            self._check_isolation()
         for key in self._parameters.of_single_resources:
             if key not in self._choice.chosen:
                 self.tell(key, "parameter", "the resource is not among those that are restored")
@@ -321,7 +326,7 @@ class _Planner:
     def _concerns(self, problem: Problem) -> bool:
         """Leave out what is wrong with resources that were only looked at."""
         key = ResourceKey(problem.type, problem.id)
-        return key in self._choice.chosen or problem.field.startswith("parameter")
+        return key in self._choice.chosen or not problem.id or problem.field.startswith("parameter")
 
     def _imply(self) -> dict[ResourceKey, list[ResourceKey]]:
         """Return what plugins say that chosen resources need, though the graph has no edge to it."""
@@ -385,6 +390,14 @@ class _Planner:
                             f"it is built before the stack, but depends on {child.resource}, which Heat builds"
                         )
                         self.tell(one.resource.key, "", message)
+
+    def _check_isolation(self) -> None:
+        """Refuse types whose plugins do not say that they keep apart from what lives."""
+        for resource_type in sorted({key.type for key in self._choice.chosen}):
+            plugin = self._registry.get(resource_type)
+            if plugin is not None and not plugin.isolates:
+                message = "its plugin cannot keep a copy apart from what lives: choose other resources"
+                self.tell(ResourceKey(resource_type, ""), "", message)
 
     def _tell_not_in_bank(self) -> None:
         for resource_type in sorted({key.type for key in self._choice.chosen}):

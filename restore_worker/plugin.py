@@ -248,6 +248,9 @@ class RestorePlugin(ABC, Generic[D, P, W]):
     not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = ()
     # How often a resource of this type is tried before it fails for good; None: as the deployment's settings say.
     max_attempts: ClassVar[int | None] = None
+    # Whether what it restores can live beside its living original without touching it. If that takes something,
+    # its Parameters have ``isolated: bool``, which is true then. Drills refuse the types of all others.
+    isolates: ClassVar[bool] = False
 
     def implied_dependencies(self, resource: Resource, selection: Selection) -> Iterable[ResourceKey]:  # noqa: ARG002 - for those that override it
         """Return resources that must be restored first though the graph has no edge to them."""

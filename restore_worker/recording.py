@@ -19,13 +19,13 @@ from redis.client import Pipeline
 from restore_worker.earlier import Earlier, differences, fingerprint, named_before, refuse_twice
 from restore_worker.entries import NewRestore, Node
 from restore_worker.errors import LedgerUnavailableError
-from restore_worker.ledger_reader import DUE, RESTORES, LedgerReader, keys_of, translated
+from restore_worker.ledger_reader import DRILLS, DUE, RESTORES, LedgerReader, keys_of, translated
 from restore_worker.stack_ledger import StackLedger
 from restore_worker.states import ResourceState, RestoreState
 
 # Seconds for which others may come first. Of 10,000 resources the writing alone takes one, in which nobody may.
 _LONGEST = 30.0
-_COMPARED = ("checkpoint", "state", "cloud", "identity", "fingerprint", "key", "discarded")
+_COMPARED = ("checkpoint", "state", "cloud", "identity", "fingerprint", "key", "discarded", "ttl")
 
 
 def record(
@@ -39,7 +39,8 @@ def record(
 ) -> str:
     """Do what `restore_worker.ledger.Ledger.record` says."""
     own = keys_of(new.id)["record"]
-    hindered = bool(new.cloud) and not force
+    # A drill is a copy beside the living one.
+    hindered = bool(new.cloud) and not (force or new.ttl)
     compares = hindered or bool(new.key)
     compared: set[str] = set()
     deadline = time.monotonic() + _LONGEST
@@ -75,11 +76,12 @@ def _recorded(client: redis.Redis, ids: Sequence[str], new: NewRestore) -> Itera
     for restore_id in ids:
         reading.hmget(keys_of(restore_id)["record"], _COMPARED)
     for restore_id, values in zip(ids, reading.execute(), strict=True):
-        checkpoint, state, cloud, identity, resources, key, discarded = (value or "" for value in values)
+        checkpoint, state, cloud, identity, resources, key, discarded, ttl = (value or "" for value in values)
         # One that has just expired has neither.
         if checkpoint == new.checkpoint or (new.key and key == new.key):
             made = bool(discarded) or state not in {RestoreState.FAILED, RestoreState.CANCELLED}
-            yield Earlier(restore_id, RestoreState(state), checkpoint, cloud, identity, resources, key, made)
+            where = (cloud, identity, resources, key)
+            yield Earlier(restore_id, RestoreState(state), checkpoint, *where, made, drill=ttl not in {"", "0"})
 
 
 def _looked_into(reader: LedgerReader, stacks: StackLedger, earlier: Earlier) -> Earlier:
@@ -119,6 +121,8 @@ def _write(transaction: Pipeline, new: NewRestore, now: float, patience: float) 
     transaction.xadd(keys["events"], {"event": RestoreState.PENDING, "resource": ""})
     transaction.zadd(RESTORES, {new.id: now})
     transaction.zadd(DUE, {f"{new.id}/": now + patience})
+    if new.ttl:
+        transaction.sadd(DRILLS, new.id)
 
 
 def _record(new: NewRestore, now: float) -> dict[str, str | int | float]:
@@ -144,6 +148,7 @@ def _record(new: NewRestore, now: float) -> dict[str, str | int | float]:
         "findings": new.findings,
         "fingerprint": fingerprint(new.nodes),
         "key": new.key,
+        "ttl": new.ttl,
         "allow_projects": "" if new.allow_projects is None else json.dumps(list(new.allow_projects)),
     }
 

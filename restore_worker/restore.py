@@ -12,6 +12,7 @@ import logging
 import re
 import uuid
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 from restore_worker import cloud as clouds
@@ -36,6 +37,9 @@ __all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
 
 logger = logging.getLogger(__name__)
 
+_DRILL_PREFIX = "drill-"
+_SHORTEST_TTL = timedelta(seconds=1)
+_LONGEST_TTL = timedelta(days=7)
 _KEY = re.compile(r"[A-Za-z0-9_.:/@+=-]{1,128}")
 # What `submit` makes; anything else might be a part of other keys in Redis.
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -51,6 +55,7 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     parameters: RestoreParameters | None = None,
     site_map: str | Path | SiteMap | None = None,
     name_prefix: str = "",
+    isolated: bool = False,
     verify: bool = True,
 ) -> Rendering:
     """Return what a restore of the checkpoint would do, with its template and everything that is wrong.
@@ -65,12 +70,13 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     parameters: by ``TYPE`` or ``TYPE#ID``, what plugins shall do differently.
     site_map: what things are called on the target, as a YAML file or parsed; parameters go before it.
     name_prefix: what all names begin with that the restore gives, but those in parameters.
+    isolated: plan a copy that touches nothing of what lives, as a drill makes it.
     verify: read all image and volume bytes in the bank, and compare their checksums.
     Raises RestoreError if bank or checkpoint cannot be read at all.
     """
     if cloud:
         clouds.check_cloud(cloud)
-    sites = Sites(_site_map(site_map), name_prefix=name_prefix)
+    sites = Sites(_site_map(site_map), name_prefix=name_prefix, isolated=isolated)
     made = make_plan(
         named_bank(bank), checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites
     )
@@ -93,6 +99,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     allow_projects: Iterable[str] = (),
     force: bool = False,
     idempotency_key: str | None = None,
+    ttl: timedelta | None = None,
 ) -> Restore:
     """Write the restore down for the workers, and return at once.
 
@@ -107,6 +114,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     force: also if another restore brought the same resources of the checkpoint to that cloud, or is about to.
     idempotency_key: a name for the request, 1 to 128 letters, digits and ``_.:/@+=-``: given again, the restore
         that was made the first time is returned, as long as it is remembered.
+    ttl: makes it a drill: an isolated copy beside whatever lives there, which is deleted so long after its end.
+        Without another prefix, its names begin with ``drill-``.
     Raises RefusedError with all problems, NotOwnedError if the checkpoint is of another project than the target,
     DuplicateRestoreError if it is done already, or another RestoreError; nothing has been written then.
     """
@@ -115,9 +124,12 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
             f"the idempotency key {idempotency_key[:150]!r} is not made of 1 to 128 letters, digits and _.:/@+=-"
         )
     target = cloud or (settings.load().cloud if create_stack else None) or ""
+    if ttl is not None:
+        _check_drill(ttl, stands=bool(target) and create_stack)
     for name in filter(None, (target, source_cloud)):
         clouds.check_cloud(name)
-    sites = Sites(_site_map(site_map), name_prefix=name_prefix)
+    prefix = name_prefix or ("" if ttl is None else _DRILL_PREFIX)
+    sites = Sites(_site_map(site_map), name_prefix=prefix, isolated=ttl is not None)
     made = make_plan(
         named_bank(bank), checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites
     )
@@ -126,6 +138,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
         headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
         raise RefusedError("\n  ".join((headline, *problems)), problems)
     new = _new_restore(made, target, wants_stack=bool(target) and create_stack, key=idempotency_key or "")
+    if ttl is not None:
+        new = dataclasses.replace(new, ttl=round(ttl.total_seconds()))
     if target:
         new = _on_cloud(new, made.checkpoint, source_cloud, allow_projects, sites.site_map)
     check_sender()
@@ -163,6 +177,17 @@ def _site_map(given: str | Path | SiteMap | None) -> SiteMap:
     if given is None:
         return SiteMap()
     return given if isinstance(given, SiteMap) else read(given)
+
+
+def _check_drill(ttl: timedelta, *, stands: bool) -> None:
+    """Return if there may be a drill that is deleted so long after its end. stands: there will be a stack."""
+    if not stands:
+        raise RestoreError("a drill is built on a cloud: name one, or set OS_CLOUD")
+    if not _SHORTEST_TTL <= ttl <= _LONGEST_TTL:
+        raise RestoreError(f"a drill is deleted 1 second to {_LONGEST_TTL.days} days after its end, not {ttl}")
+    days = settings.load().keep_days
+    if ttl >= timedelta(days=days):
+        raise RestoreError(f"a drill of {ttl} is forgotten before it is deleted: RESTORE_KEEP_DAYS is {days}")
 
 
 def _on_cloud(

@@ -163,6 +163,7 @@ class Obstacle(enum.StrEnum):
     DISCARDED = "something that it made is deleted already, so destroy it, and submit the checkpoint again"
     NO_CLOUD = "it never came to a cloud, so there is nothing to destroy"
     NO_STACK = "it has no stack, so there is nothing to forget"
+    DRILL = "it is a drill, which is deleted after its time: submit the checkpoint for an application that stays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ VERBS: Mapping[Verb, Mapping[RestoreState, Answer]] = {
     },
     Verb.FORGET: {
         **_in(_UNDER_WAY, Refused("only a complete one is forgotten, so wait for its end")),
-        RestoreState.COMPLETE: Goes(RestoreState.FORGETTING, unless=(Obstacle.NO_STACK,)),
+        RestoreState.COMPLETE: Goes(RestoreState.FORGETTING, unless=(Obstacle.DRILL, Obstacle.NO_STACK)),
         **_in(_STOPPED, Refused("only a complete one is forgotten, so resume it, or destroy it")),
         **_in(_BEING_DELETED, Refused("it is being deleted, so nothing of it will stay")),
         RestoreState.DESTROYED: Refused("all that it made is deleted, so there is nothing to forget"),

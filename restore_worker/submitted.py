@@ -196,6 +196,8 @@ class Restore:
                 return not (record.cloud and record.identity)
             case Obstacle.NO_STACK:
                 return not self.stack.id
+            case Obstacle.DRILL:
+                return record.ttl > 0
 
     def _move(self, record: RestoreRecord, to: RestoreState, reason: str = "") -> bool:
         return caller_ledger().move(self.id, record.state, to, reason)

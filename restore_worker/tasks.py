@@ -22,6 +22,7 @@ from restore_worker.app import app
 from restore_worker.attempt import LONGEST_COUNTDOWN, End, Pause, attempt, delay, limits
 from restore_worker.creation import DESTROYED, hand_over
 from restore_worker.discarding import discard_all
+from restore_worker.drills import delete_due
 from restore_worker.entries import (
     QUEUE,
     TRANSFER_QUEUE,
@@ -263,6 +264,7 @@ def reconcile() -> None:
     ledger = worker.current_ledger()
     if not ledger.reconciling():
         return
+    delete_due(ledger)
     overdue = ledger.overdue()
     if not overdue:
         return

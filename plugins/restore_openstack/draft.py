@@ -119,11 +119,13 @@ class Draft:
     """Collects what is to be put.
 
     substitutes: ids on the target by original id, for what does not keep its id there.
+    isolated: nothing that is put may refer to what is on the target already.
     """
 
     report: Report
     selection: Selection
     substitutes: Mapping[str, str] = field(default_factory=dict)
+    isolated: bool = False
     existing: dict[str, Existing] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
 
@@ -144,6 +146,17 @@ class Draft:
         """Do without what is on the target already unless a part refers to it, or it is among ``used``."""
         needed = {*used, *references_in([part.properties for part in self.parts.values()])}
         self.existing = {key: each for key, each in self.existing.items() if key in needed}
+
+    def may_refer(self, original_id: str, resource_type: str, where: str) -> bool:
+        """Say whether something may be referred to; what an isolated copy does without is told.
+
+        where: the field that would refer to it.
+        """
+        if not self.isolated or original_id in self.parts:
+            return True
+        noun, _ = _EXISTING[resource_type]
+        self.report.finding(where, f"{noun} {original_id} is not built with the isolated copy: it is left out")
+        return False
 
     def refer(self, original_id: str, resource_type: str, where: str) -> dict[str, str]:
         """Return a reference; what nobody restores is taken to be on the target, and told.

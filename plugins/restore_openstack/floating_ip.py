@@ -109,16 +109,19 @@ def floating_ips_of(
     topology: NetworkDefinition | None,
     network: NetworkParameters,
     report: Report,
+    *,
+    apart: bool = False,
 ) -> list[FloatingIp]:
     """Return the floating IPs that come back; tells the report of each that does not, or not as it was.
 
     topology, network: of the network node that is restored before the server, and what the user wants of it.
+    apart: whether the server is part of an isolated copy.
     """
     addresses = list(dict.fromkeys(metadata.floating_ips))
     candidates: Sequence[Candidate] = ()
     if topology is not None and parameters.restore_net_id is None:
         candidates = topology.floating_candidates(server_id)
-    reason = _reason_to_skip(network, candidates)
+    reason = "an isolated copy has none" if apart else _reason_to_skip(network, candidates)
     if topology is None or reason or not addresses:
         for address in addresses:
             report.finding("floating_ips", f"{address} is left out: {reason}")

@@ -63,6 +63,7 @@ class ImagePlugin(RestorePlugin[ImageDefinition, ImageParameters, ImageWork]):
     Definition = ImageDefinition
     Parameters = ImageParameters
     Work = ImageWork
+    isolates = True
     not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = (
         ("properties", "the image's properties (os_type, hw_*, architecture...) were not saved: set them again"),
         ("min_disk", "the image comes back without a least disk size"),

@@ -47,6 +47,7 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
     Definition = NetworkDefinition
     Parameters = NetworkParameters
     Work = NetworkWork
+    isolates = True
     not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = (
         ("network_metadata.qos_policy_id", "QoS policies were not saved: set them again"),
         ("network_metadata.dns_domain", "DNS domains of networks were not saved: set them again"),
@@ -88,13 +89,16 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
             if _is_connected(server, resource.key, selection)
         ]
         whole = not selection.implied(resource.key)
-        if not whole and parameters.networks is None:
+        if parameters.isolated:
+            _check_isolated(parameters, report)
+        elif not whole and parameters.networks is None:
             report.problem(
                 "networks",
                 "only a part of the checkpoint is restored: choose networks=existing if the servers were lost but "
                 "their networks are still there, or networks=new if the networks were lost too",
             )
-        draft = Draft(report, selection, _substitutes(definition, parameters.public_network_id))
+        substitutes = _substitutes(definition, parameters.public_network_id)
+        draft = Draft(report, selection, substitutes, isolated=parameters.isolated)
         if parameters.networks == "existing":
             _use_topology(draft, definition, reached(definition, nics), nics)
         else:
@@ -105,6 +109,10 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
                 port.tell_left_out(report, definition, {server.id for server in servers})
             else:
                 _tell_pruned(report, everything(definition, nics), extent)
+        for existing in draft.existing.values() if parameters.isolated else ():
+            report.problem(
+                "isolated", f"an isolated copy uses nothing of the target, so not {existing.value} either"
+            )
         return NetworkWork(existing=draft.existing, parts=draft.parts)
 
     def produces(self, work: NetworkWork) -> Produces:
@@ -134,6 +142,18 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
             existing.put(original_id, template)
         for original_id, part in work.parts.items():
             part.put(original_id, template)
+
+
+def _check_isolated(parameters: NetworkParameters, report: Report) -> None:
+    """Tell what would lead out of an isolated copy."""
+    if parameters.networks == "existing":
+        report.problem("networks", "an isolated copy has networks of its own: leave networks=existing out")
+    if parameters.floating_ips in {"new", "existing"}:
+        report.problem(
+            "floating_ips", f"an isolated copy has none: leave floating_ips={parameters.floating_ips} out"
+        )
+    if parameters.public_network_id is not None:
+        report.problem("public_network_id", "an isolated copy has no way out: leave it out")
 
 
 def _is_connected(server: ResourceKey, network: ResourceKey, selection: Selection) -> bool:
@@ -184,7 +204,10 @@ def _build_topology(draft: Draft, topology: NetworkDefinition, extent: Extent) -
         router.build_routes(draft, topology, router_id, extent.interfaces)
     router.tell_left_out(draft.report, topology, extent)
     for each in extent.ports:
-        port.build_port(draft, topology, each)
+        if topology.is_own(each.network_id) or draft.may_refer(
+            each.network_id, NET, f"port_metadata.{each.id}.network_id"
+        ):
+            port.build_port(draft, topology, each)
 
 
 def _tell_external(report: Report, topology: NetworkDefinition) -> None:

@@ -131,26 +131,50 @@ def nics_of(
     """
     metadata = selection.definition(server).server_metadata
     given = selection.parameters(server).restore_net_id
+    apart = is_isolated(server, selection)
     if given is None:
-        return _own(server.id, metadata, topology, selection)
-    groups, losses = _groups(metadata, topology)
+        return _own(server.id, metadata, topology, selection, apart=apart)
+    groups, losses = _groups(metadata, topology, apart=apart)
     losses.append(("networks", f"it gets one new interface, on network {given}, and none of its own"))
     return Nics(nics=[Nic(network=Link(otherwise=given))], security_groups=groups), losses
 
 
+def is_isolated(server: ResourceKey, selection: Selection) -> bool:
+    """Say whether the server comes back apart from what lives: so it is told, or its network is."""
+    return selection.parameters(server).isolated or any(
+        selection.parameters(network.key).isolated for network in selection.find(NETWORK)
+    )
+
+
 def _own(
-    server_id: str, metadata: ServerMetadata, topology: NetworkDefinition | None, selection: Selection
+    server_id: str,
+    metadata: ServerMetadata,
+    topology: NetworkDefinition | None,
+    selection: Selection,
+    *,
+    apart: bool,
 ) -> tuple[Nics, list[Loss]]:
-    ports = topology.ports_of(server_id) if topology else ()
+    def restored(network_id: str) -> bool:
+        return topology is not None and topology.is_own(network_id)
+
+    known = topology.ports_of(server_id) if topology else ()
+    ports = [port for port in known if not apart or restored(port.network_id)]
     # Nova takes groups for the server only if none of its interfaces is a port.
-    groups, losses = ([], []) if ports else _groups(metadata, topology)
+    groups, losses = ([], []) if ports else _groups(metadata, topology, apart=apart)
     secured = "the default security group" if ports else "the server's security groups"
     nics = []
+    if apart:
+        foreign = [*metadata.networks, *(port.network_id for port in known)]
+        losses += [
+            ("networks", f"network {each} is not built with the isolated copy: it has no interface there")
+            for each in dict.fromkeys(foreign)
+            if not restored(each)
+        ]
     # Nova tells the networks in the order of the interfaces.
     for network_id in metadata.networks:
+        own = restored(network_id)
         on_it = [Nic(port=port.id) for port in ports if port.network_id == network_id]
-        if not on_it:
-            own = topology is not None and topology.is_own(network_id)
+        if not on_it and (own or not apart):
             known_as = network_id if own else _mapped(network_id, selection)
             there = "" if own else " is not restored, so it must be on the target"
             reason = f"network {known_as}{there}: it gets a new port there, with another address and {secured}"
@@ -169,7 +193,9 @@ def _mapped(network_id: str, selection: Selection) -> str:
     return network_id if mapped is None else mapped.value
 
 
-def _groups(metadata: ServerMetadata, topology: NetworkDefinition | None) -> tuple[list[Link], list[Loss]]:
+def _groups(
+    metadata: ServerMetadata, topology: NetworkDefinition | None, *, apart: bool
+) -> tuple[list[Link], list[Loss]]:
     """Return the server's security groups, each once: Nova names them once for every port."""
     groups = topology.security_groups if topology else {}
     links, losses = [], []
@@ -179,6 +205,9 @@ def _groups(metadata: ServerMetadata, topology: NetworkDefinition | None) -> tup
             links.append(Link(original_id=ids[0], otherwise=name))
         else:
             why = f"{len(ids)} groups in the bank have this name" if ids else "it is not restored"
+            if apart:
+                losses.append(("security_groups", f"{name!r}: {why}; an isolated copy does without it"))
+                continue
             losses.append(("security_groups", f"{name!r}: {why}; the target's group of that name is used"))
             links.append(Link(otherwise=name))
     return links, losses

@@ -48,7 +48,11 @@ def _groups(draft: Draft, port: Port) -> list[dict[str, str]] | None:
     if port.port_security_enabled is False and port.security_groups:
         draft.report.finding(where, "a port without port security has no security groups: it comes back without")
         return []
-    return [draft.refer(group_id, SECURITY_GROUP, where) for group_id in port.security_groups]
+    return [
+        draft.refer(group_id, SECURITY_GROUP, where)
+        for group_id in port.security_groups
+        if draft.may_refer(group_id, SECURITY_GROUP, where)
+    ]
 
 
 def _owners_choice(report: Report, topology: NetworkDefinition, port: Port) -> dict[str, Any]:

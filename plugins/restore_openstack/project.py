@@ -21,6 +21,7 @@ class ProjectPlugin(RestorePlugin[Any, NoParameters, ProjectWork]):
     resource_type = "OS::Keystone::Project"
     Definition = None
     Work = ProjectWork
+    isolates = True
 
     def prepare(
         self,

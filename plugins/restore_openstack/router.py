@@ -15,12 +15,17 @@ from restore_worker.plugin import Report
 
 
 def build_router(draft: Draft, router_id: str, router: Router) -> None:
-    """Draft a router with its external gateway."""
+    """Draft a router with its external gateway; in an isolated copy, without."""
     where = f"router_metadata.{router_id}"
     name = draft.named(router.name, where)
     properties: dict[str, Any] = {"name": name, "value_specs": described(router.description)}
     gateway = router.external_gateway_info
-    if gateway is not None:
+    if gateway is not None and draft.isolated:
+        draft.report.finding(
+            f"{where}.external_gateway_info",
+            f"the copy is isolated: its router has no way to network {gateway.network_id}",
+        )
+    elif gateway is not None:
         properties["external_gateway_info"] = {"network": refer(gateway.network_id)}
         _use_external(draft, gateway, f"{where}.external_gateway_info")
     if router.availability_zone_hints:
@@ -71,7 +76,7 @@ def build_routes(
     connected = _ranges(topology, own)
     known = _ranges(topology, (each for each in topology.interfaces if each.router_id == router_id))
     gateway = router.external_gateway_info
-    same_gateway = gateway is not None and gateway.network_id not in draft.substitutes
+    same_gateway = gateway is not None and not draft.isolated and gateway.network_id not in draft.substitutes
     routes = []
     for route in router.routes:
         # The bank does not know the addresses behind a gateway: those are what is in no subnet of the router.

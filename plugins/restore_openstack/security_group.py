@@ -8,7 +8,7 @@ protocol". So the groups are ordered such that rules for any protocol stay insid
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from restore_openstack.draft import SECURITY_GROUP, Draft, Part, refer
@@ -37,7 +37,8 @@ _TO_NOWHERE = {"direction": "egress", "ethertype": "IPv4", "remote_ip_prefix": "
 
 def build_groups(draft: Draft, groups: Mapping[str, SecurityGroup]) -> None:
     """Draft the groups by original id, and after them the rules that cannot be inside."""
-    rules = {group_id: _sayable(group_id, group.rules, draft.report) for group_id, group in groups.items()}
+    known = groups.keys() if draft.isolated else None
+    rules = {group_id: _sayable(group_id, group.rules, draft.report, known) for group_id, group in groups.items()}
     apart: list[tuple[str, Rule]] = []
     later = set(groups)
     for group_id in _creation_order(rules):
@@ -71,8 +72,11 @@ def _creation_order(rules: Mapping[str, list[Rule]]) -> list[str]:
     return order
 
 
-def _sayable(group_id: str, rules: Iterable[Rule], report: Report) -> list[Rule]:
-    """Return the rules that Heat can say, each once, with protocols as Heat calls them."""
+def _sayable(group_id: str, rules: Iterable[Rule], report: Report, known: Collection[str] | None) -> list[Rule]:
+    """Return the rules that Heat can say, each once, with protocols as Heat calls them.
+
+    known: the only groups that rules may refer to; None for any.
+    """
     said: dict[tuple[Any, ...], Rule] = {}
     for rule in rules:
         where = _field(group_id, rule)
@@ -80,6 +84,11 @@ def _sayable(group_id: str, rules: Iterable[Rule], report: Report) -> list[Rule]
         if rule.remote_address_group_id:
             report.finding(
                 where, f"Heat has no rules for address groups ({rule.remote_address_group_id}): it is left out"
+            )
+        elif known is not None and rule.remote_group_id and rule.remote_group_id not in known:
+            report.finding(
+                where,
+                f"security group {rule.remote_group_id} is not built with the isolated copy: the rule is left out",
             )
         elif protocol is not None and protocol not in _PROTOCOLS:
             report.finding(where, f"Heat does not know the protocol {rule.protocol!r}: it is left out")

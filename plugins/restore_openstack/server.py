@@ -12,8 +12,8 @@ from restore_openstack.flavor import check_flavor, flavor_of
 from restore_openstack.floating_ip import FloatingIp, floating_ips_of
 from restore_openstack.key_pair import KeyPair, check_key_pair, discard_key_pair, key_pair_of, put_key_pair
 from restore_openstack.naming import name_of
-from restore_openstack.nics import NETWORK, Link, Nics, network_of, nics_of
-from restore_openstack.server_definition import SERVER, ServerDefinition, ServerParameters
+from restore_openstack.nics import NETWORK, Link, Nics, is_isolated, network_of, nics_of
+from restore_openstack.server_definition import SERVER, ServerDefinition, ServerMetadata, ServerParameters
 from restore_openstack.topology import NetworkDefinition, NetworkParameters
 from restore_openstack.zone import check_server_zone, zone_of
 from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection, Target
@@ -48,6 +48,7 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
     Definition = ServerDefinition
     Parameters = ServerParameters
     Work = ServerWork
+    isolates = True
     not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = (
         (
             "user_data",
@@ -98,6 +99,9 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
         nics, losses = nics_of(resource.key, topology, selection)
         for field, reason in losses:
             report.finding(field, reason)
+        apart = is_isolated(resource.key, selection)
+        if apart:
+            _check_isolated(metadata, nics, parameters, topology, network, report)
         return ServerWork(
             name=name,
             flavor=flavor_of(resource, metadata.flavor, selection, report),
@@ -108,7 +112,9 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
             boot_volume=disks.boot_volume,
             data_volumes=list(disks.data_volumes),
             nics=nics,
-            floating_ips=floating_ips_of(resource.id, metadata, parameters, topology, network, report),
+            floating_ips=floating_ips_of(
+                resource.id, metadata, parameters, topology, network, report, apart=apart
+            ),
         )
 
     def produces(self, work: ServerWork) -> Produces:
@@ -160,6 +166,28 @@ def _network(server: ResourceKey, selection: Selection) -> tuple[NetworkDefiniti
     if node is None:
         return None, NetworkParameters()
     return selection.definition(node.key), selection.parameters(node.key)
+
+
+def _check_isolated(
+    metadata: ServerMetadata,
+    nics: Nics,
+    parameters: ServerParameters,
+    topology: NetworkDefinition | None,
+    network: NetworkParameters,
+    report: Report,
+) -> None:
+    """Tell what keeps a server from being apart from what lives."""
+    if topology is not None and not network.isolated:
+        report.problem("isolated", "its network is not: set isolated for OS::Neutron::Network, too")
+    if parameters.restore_net_id is not None:
+        report.problem("restore_net_id", "an isolated copy has no interface on it: leave it out")
+    elif metadata.networks and not nics.nics:
+        networks = ", ".join(metadata.networks)
+        report.problem(
+            "networks",
+            f"none of its networks is in the checkpoint ({networks}), and an isolated copy has no interface on "
+            "others: leave the server out",
+        )
 
 
 def _tell_disks(disks: Disks, definition: ServerDefinition, parameters: ServerParameters, report: Report) -> None:

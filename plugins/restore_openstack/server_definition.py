@@ -84,6 +84,8 @@ class ServerParameters(Parameters):
     boot_volume_id: original id of the volume to boot from.
     floating_ip_ports: original ids or fixed addresses of the ports that the floating addresses lead to, in the
         order of these, with commas.
+    isolated: true leaves out floating IPs, and interfaces on networks that are not restored; as in a drill, and
+        always where OS::Neutron::Network is isolated.
     """
 
     restore_name: Given | None = None
@@ -93,3 +95,4 @@ class ServerParameters(Parameters):
     restore_availability_zone: Given | None = None
     boot_volume_id: Id | None = None
     floating_ip_ports: Given | None = None
+    isolated: bool = False

@@ -282,8 +282,11 @@ class NetworkParameters(Parameters):
     networks: ``new`` builds networks, subnets, routers and groups, ``existing`` uses those with the original ids.
     public_network_id: external network for routers and floating IPs; the original one if it is not given.
     floating_ips: ``new`` allocates addresses, ``existing`` associates those of old, ``skip`` does neither.
+    isolated: true builds all anew and apart from what lives: routers without a way out, no interface on networks
+        that are not restored, no floating IPs; as in a drill.
     """
 
     networks: Literal["new", "existing"] | None = None
     public_network_id: Id | None = None
     floating_ips: Literal["new", "existing", "skip"] | None = None
+    isolated: bool = False

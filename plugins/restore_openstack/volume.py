@@ -40,6 +40,7 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
     Definition = VolumeDefinition
     Parameters = VolumeParameters
     Work = VolumeWork
+    isolates = True
     not_in_bank: ClassVar[tuple[tuple[str, str], ...]] = (
         (
             "data",

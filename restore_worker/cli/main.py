@@ -27,6 +27,7 @@ _COMMANDS = {
     "checkpoint show": "restore_worker.cli.checkpoint:CheckpointShow",
     "destroy": "restore_worker.cli.verbs:Destroy",
     "doctor": "restore_worker.cli.doctor:Doctor",
+    "drill": "restore_worker.cli.submit:Drill",
     "forget": "restore_worker.cli.verbs:Forget",
     "list": "restore_worker.cli.restores:List",
     "plan": "restore_worker.cli.plan:Plan",

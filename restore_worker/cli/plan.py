@@ -54,6 +54,11 @@ class Plan(CommandWithExample, ShowOne):
             dest="verify",
             help="do not read the bytes of images and volumes to compare their checksums",
         )
+        parser.add_argument(
+            "--isolated",
+            action="store_true",
+            help="plan a copy that touches nothing of what lives, as `restore-worker drill` makes it",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Shown]]:
@@ -67,6 +72,7 @@ class Plan(CommandWithExample, ShowOne):
             name_prefix=parsed_args.name_prefix,
             parameters=parsed_args.parameters,
             site_map=parsed_args.site_map,
+            isolated=parsed_args.isolated,
             verify=parsed_args.verify,
         )
         if rendering.hot and parsed_args.output == STDOUT:

@@ -13,7 +13,7 @@ from cliff.show import ShowOne
 from restore_worker import restore
 from restore_worker.cli.arguments import STDOUT, CommandWithExample, file_to_write
 from restore_worker.cli.progress import follow
-from restore_worker.cli.wording import Shown, aligned, grouped_findings, moment, owned, shown
+from restore_worker.cli.wording import Shown, aligned, drill, grouped_findings, moment, owned, shown
 from restore_worker.entries import ResourceProgress, StackLog
 from restore_worker.errors import RestoreError, printable
 from restore_worker.export import write_hot
@@ -26,7 +26,7 @@ class List(CommandWithExample, Lister):
     """List the restores, newest first."""
 
     example = "restore-worker list -f json"
-    columns = ("ID", "State", "Plan", "Checkpoint", "Resources", "Left", "Failed", "Created")
+    columns = ("ID", "State", "Plan", "Checkpoint", "Resources", "Left", "Failed", "Created", "Drill")
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[Sequence[Any]]]:  # noqa: ARG002 - cliff's call
         """Return one row a restore."""
@@ -40,6 +40,7 @@ class List(CommandWithExample, Lister):
                 each.left,
                 each.failed,
                 moment(each.created),
+                drill(each),
             )
             for each in restore.list_restores()
         ]
@@ -66,7 +67,7 @@ class Show(OfOneRestore, ShowOne):
 
     example = "restore-worker show 5f0c4a9e-... -c state -c reason"
     columns = (
-        *("id", "state", "reason", "checkpoint", "plan", "bank", "cloud", "created", "updated"),
+        *("id", "state", "reason", "checkpoint", "plan", "bank", "cloud", "created", "updated", "drill"),
         *("size", "left", "failed", "resources", "stack", "belongings", "findings"),
     )
 
@@ -87,6 +88,7 @@ class Show(OfOneRestore, ShowOne):
             shown(f"{record.cloud}: {record.identity}" if record.cloud else ""),
             moment(record.created),
             moment(record.updated),
+            drill(record),
             record.size,
             record.left,
             record.failed,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from cliff.columns import FormattableColumn
 
 from restore_worker.belongings import Belonging
+from restore_worker.entries import RestoreRecord
 from restore_worker.errors import printable
 from restore_worker.plan import Finding
+from restore_worker.states import RestoreState
 
 
 class Shown(FormattableColumn[Any]):
@@ -39,6 +41,20 @@ def label(resource_type: str, resource_id: str, name: str) -> str:
 def moment(time: datetime | None) -> str | None:
     """Return a time as ISO 8601 in whole seconds, UTC."""
     return None if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def drill(record: RestoreRecord) -> Shown:
+    """Return as a column when a drill is deleted; "" for what is no drill."""
+    if not record.ttl:
+        return Shown(None, "")
+    due = moment(record.deleted_at)
+    if record.state is RestoreState.DESTROYED:
+        text = "drill, deleted"
+    elif due:
+        text = f"drill, deleted{' again' if record.leaving else ''} at {due}"
+    else:
+        text = f"drill, deleted {timedelta(seconds=record.ttl)} after its end"
+    return Shown({"ttl_seconds": record.ttl, "deleted_at": due}, text)
 
 
 def listed(words: Sequence[str], most: int = 5) -> str:

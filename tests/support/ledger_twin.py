@@ -53,7 +53,7 @@ class LedgerTwin(TwinReader):
             return new.id
         if (named := named_before(new, earlier)) is not None:
             return named
-        if not force:
+        if not (force or new.ttl):
             refuse_twice(new, earlier)
         resources: list[Resource] = []
         for node, children, work in zip(new.nodes, new.children, new.work, strict=True):
@@ -65,6 +65,8 @@ class LedgerTwin(TwinReader):
         now = self._now()
         restore = Restore(new, resources, leaves, now, now, new.identity, new.findings)
         self._restores[new.id] = restore
+        if new.ttl:
+            self._drills.add(new.id)
         self._note(restore, RestoreState.PENDING)
         self._look_at(restore)
         return new.id
@@ -76,6 +78,7 @@ class LedgerTwin(TwinReader):
         if restore.discarded:
             return 0
         self.stacks.ids.discard(restore_id)
+        restore.leaving = False
         restore.epoch += 1
         for each in restore.resources:
             if each.state is ResourceState.DONE:
@@ -292,6 +295,7 @@ class LedgerTwin(TwinReader):
             return False
         restore.hot = hot or restore.hot
         restore.discarded |= new is RestoreState.DISCARDING
+        restore.leaving |= new is RestoreState.DESTROYING
         self._enter(restore, new, reason)
         self._note(restore, new, reason=reason)
         given_up = old is RestoreState.CREATING and new in {RestoreState.CANCELLED, RestoreState.FAILED}
@@ -337,6 +341,9 @@ class LedgerTwin(TwinReader):
         self._note(restore, "resent", resource, reason=f"{state} for too long")
         return restore.state if resource is None else resource.node
 
+    def drill_is_over(self, restore_id: str) -> None:
+        self._drills.discard(restore_id)
+
     # What happens inside
 
     def _seen_of(self, restore: Restore) -> Earlier:
@@ -345,7 +352,8 @@ class LedgerTwin(TwinReader):
         noted = bool(restore.made or restore.stack.log.id or restore.discarded or id_ in self.stacks.ids)
         made = restore.state not in {RestoreState.FAILED, RestoreState.CANCELLED} or noted or running
         cloud = new.cloud, restore.identity
-        return Earlier(id_, restore.state, new.checkpoint, *cloud, fingerprint(new.nodes), new.key, made)
+        told = (fingerprint(new.nodes), new.key, made)
+        return Earlier(id_, restore.state, new.checkpoint, *cloud, *told, drill=bool(new.ttl))
 
     def _refuse(self, restore: Restore, resource: Resource, most_attempts: int) -> Settled | None:
         if resource.cause is not None:

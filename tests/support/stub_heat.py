@@ -29,8 +29,13 @@ class StubStack:
     done: float = 0.0
     past: list[str] = field(default_factory=list)
 
+    @property
+    def deleted(self) -> bool:
+        """Whether it is there no more, but for who knows its id."""
+        return self.action == "DELETE" and self.status == "COMPLETE"
+
     def begin(self, action: str, seconds: float) -> None:
-        """Begin to create or update it, for so many seconds."""
+        """Begin to create, update or delete it, for so many seconds."""
         self.action, self.begun = action, time.time()
         self.done = self.begun + seconds
         self._become("IN_PROGRESS")
@@ -74,11 +79,15 @@ def _iso(at: float) -> str:
 class StubHeat:
     """Its stacks, each of which takes it a second.
 
+    deletes: how long it takes to delete one.
+    fails: how often it will fail to delete one.
     created: how often a stack of a name was; words: its reason for all; strange: requests that it does not know.
     One request at a time: who serves it sees to that.
     """
 
     random: Random
+    deletes: float = 0.5
+    fails: int = 0
     stacks: list[StubStack] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
     words: str = "as the stub says"
@@ -91,13 +100,16 @@ class StubHeat:
         match method, path:
             case "GET", ["stacks"]:
                 tag = query.get("tags", [""])[0]
-                return 200, {"stacks": [each.shown(self.words) for each in self.stacks if tag in each.tags]}
+                found = [each for each in self.stacks if tag in each.tags and not each.deleted]
+                return 200, {"stacks": [each.shown(self.words) for each in found]}
             case "POST", ["stacks", "preview"]:
                 return 200, {"stack": {}}
             case "POST", ["stacks"]:
                 return self._create(body)
             case _, ["stacks", place, *rest]:
-                found = [each for each in self.stacks if place in (each.id, each.name)]
+                found = [
+                    each for each in self.stacks if each.id == place or (each.name == place and not each.deleted)
+                ]
                 if not found:
                     return 404, {"error": {"message": "no such stack", "type": "EntityNotFound"}, "code": 404}
                 return self._show(found[0], rest, query) if method == "GET" else self._change(found[0], rest, body)
@@ -106,7 +118,7 @@ class StubHeat:
 
     def _create(self, body: Any) -> tuple[int, Any]:
         name, now = body["stack_name"], time.time()
-        if any(each.name == name for each in self.stacks):
+        if any(each.name == name and not each.deleted for each in self.stacks):
             return 409, {"error": {"message": "it exists", "type": "StackExists"}, "code": 409}
         self.created[name] += 1
         stack = StubStack(
@@ -121,8 +133,18 @@ class StubHeat:
         self.stacks.append(stack)
         return 201, {"stack": {"id": stack.id}}
 
+    def _delete(self, stack: StubStack) -> tuple[int, Any]:
+        if stack.action != "DELETE" or stack.status == "FAILED":
+            stack.begin("DELETE", self.deletes)
+            if self.fails:
+                self.fails -= 1
+                stack.cancel()
+        return 204, {}
+
     def _change(self, stack: StubStack, rest: list[str], body: Any) -> tuple[int, Any]:
         match rest:
+            case [] if body is None:
+                return self._delete(stack)
             case ["actions"] if "cancel_without_rollback" in body:
                 stack.cancel()
                 return 200, {}

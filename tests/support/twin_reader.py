@@ -98,6 +98,7 @@ class Restore:
     step: Step = field(default_factory=Step)
     expires: float = float("inf")
     discarded: bool = False
+    leaving: bool = False
 
     @property
     def left(self) -> int:
@@ -113,6 +114,7 @@ class TwinReader:
         # When to look at a resource, or at a restore itself (None).
         self._due: dict[tuple[str, int | None], float] = {}
         self._reconciled: float | None = None
+        self._drills: set[str] = set()
 
     def get(self, restore_id: str) -> RestoreRecord:
         restore = self._find(restore_id)
@@ -142,6 +144,8 @@ class TwinReader:
             fingerprint=fingerprint(new.nodes),
             key=new.key,
             allow_projects=None if new.allow_projects is None else tuple(new.allow_projects),
+            ttl=new.ttl,
+            leaving=restore.leaving,
         )
 
     def restores(self) -> Iterator[RestoreRecord]:
@@ -203,6 +207,9 @@ class TwinReader:
     def sent(self, restore_id: str, index: int) -> str:
         restore = self._find(restore_id)
         return str(restore.resources[index].sent if restore else 0)
+
+    def drills(self) -> list[str]:
+        return sorted(self._drills)
 
     def unreconciled_seconds(self) -> float | None:
         return None if self._reconciled is None else self._now() - self._reconciled

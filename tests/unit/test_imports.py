@@ -30,7 +30,7 @@ ROWS = (
     ("session", "cloud_errors", "cloud", "ownership", "stack"),
     ("canvas", "app"),
     ("stopping", "lease", "worker", "building"),
-    ("attempt", "belongings", "creation", "discarding", "poller", "preflight"),
+    ("attempt", "belongings", "creation", "discarding", "drills", "poller", "preflight"),
     ("consumer", "greeting", "shutdown", "step", "tasks"),
     ("attendance", "crew", "diagnosis", "doctor", "export", "submitted", "restore", "testing", "cli"),
 )

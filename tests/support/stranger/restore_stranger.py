@@ -62,6 +62,7 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
     resource_type = "Test::Step"
     Definition = Step
     Work = Step
+    isolates = True
 
     def prepare(self, resource, definition, parameters, selection, report):
         return definition
@@ -97,6 +98,7 @@ class BrittlePlugin(StepPlugin):
     """Tries less often than others."""
 
     resource_type = "Test::Brittle"
+    isolates = False
     max_attempts = 2
 
 
