@@ -39,6 +39,9 @@ class Building(Protocol):
     def note_late(self, key: str, physical_id: str) -> None:
         """Note what was made although the resource is not ours any more, beside what its new owner makes."""
 
+    def note_read(self, size: int) -> None:
+        """Note how many bytes all of the resource's data are."""
+
     def note_gone(self, key: str) -> None:
         """Note that what was made is deleted; StaleLeaseError as above."""
 
@@ -121,11 +124,13 @@ class RestoreContext:
 
 
 def _while_ours(pieces: Iterator[bytes], building: Building) -> Iterator[bytes]:
-    """Yield the pieces until another worker has the resource, or this one ends."""
-    asked = time.monotonic()
+    """Yield the pieces until another worker has the resource, or this one ends; note how much they were."""
+    asked, size = time.monotonic(), 0
     for piece in pieces:
         building.go_on()
         if time.monotonic() - asked > _ASK_AGAIN_SECONDS:
             building.note_made("", "")
             asked = time.monotonic()
         yield piece
+        size += len(piece)
+    building.note_read(size)

@@ -122,6 +122,7 @@ class ResourceProgress:
 
     until: end of a worker's lease, or of a wait; None if there is neither.
     started, ended: None if not yet.
+    bytes: read from the bank for it; None if none were, or they are not whole yet.
     """
 
     node: Node
@@ -132,6 +133,7 @@ class ResourceProgress:
     until: datetime | None
     started: datetime | None
     ended: datetime | None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,6 +277,11 @@ function verbs.note_late(index, key, physical_id)
   end
 end
 
+-- index, token, how many bytes were read for it
+function verbs.note_read(index, token, size)
+  if holds(index, token) then write(index, 'bytes', size) end
+end
+
 -- index, token, key; 1 if the lease is still the token's
 function verbs.note_gone(index, token, key)
   if not holds(index, token) then return 0 end

@@ -207,6 +207,10 @@ class Ledger(LedgerReader):
         """Note what was built by one who has lost the resource, beside what others build under that key."""
         self._run(restore_id, "note_late", index, key, physical_id)
 
+    def note_read(self, restore_id: str, index: int, token: str, size: int) -> None:
+        """Note how many bytes were read for a resource, to the last one; nothing if it is not the token's."""
+        self._run(restore_id, "note_read", index, token, size)
+
     def note_gone(self, restore_id: str, index: int, token: str, key: str) -> None:
         """Note that what was built directly is deleted; raises as `note_made` does."""
         if not self._run(restore_id, "note_gone", index, token, key):

@@ -112,9 +112,20 @@ class LedgerReader:
                 until=_time(fields[f"{index}.until"]) if f"{index}.until" in fields else None,
                 started=_time(fields[f"{index}.started"]) if f"{index}.started" in fields else None,
                 ended=_time(fields[f"{index}.ended"]) if f"{index}.ended" in fields else None,
+                bytes=int(fields[f"{index}.bytes"]) if f"{index}.bytes" in fields else None,
             )
             for index in sorted(map(int, nodes))
         ]
+
+    def children(self, restore_id: str) -> dict[int, list[int]]:
+        """Return by index what a resource depends on, of those that depend on something."""
+        with translated():
+            found = cast("dict[str, str]", self._client.hgetall(keys_of(restore_id)["parents"]))
+        children: dict[int, list[int]] = {}
+        for child, parents in sorted(found.items(), key=lambda each: int(each[0])):
+            for parent in filter(None, parents.split(",")):
+                children.setdefault(int(parent), []).append(int(child))
+        return children
 
     def template(self, restore_id: str) -> Hot | None:
         """Return the template, None if there is none (yet, or since there is nothing for Heat to build)."""

@@ -260,7 +260,7 @@ class _Follower:
             self.record.id,
             self.record.state,
             StackLog(stack.id, stack.status, stack.reason, events[-1].id if events else log.seen),
-            [StackChange(each.resource, each.status, each.reason) for each in events],
+            [StackChange(each.resource, each.status, each.reason, each.time) for each in events],
             [each for each in self.heat.resources(stack.id) if each not in known],
             seen_before=log.seen,
         )

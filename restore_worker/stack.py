@@ -71,12 +71,13 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class StackEvent:
-    """Something that happened to a resource, or to the stack under its own name."""
+    """Something that happened to a resource, or to the stack under its own name. time: ISO, by Heat's clock."""
 
     id: str
     resource: str
     status: str
     reason: str
+    time: str = ""
 
 
 class Heat:
@@ -235,6 +236,7 @@ class Heat:
                     resource=each.resource_name,
                     status=each.resource_status,
                     reason=discreet(self._cloud, each.resource_status_reason or ""),
+                    time=getattr(each, "event_time", None) or "",
                 )
                 for each in self._client.events.list(stack_id, marker=after, sort_dir="asc")
             ]

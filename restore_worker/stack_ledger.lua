@@ -33,14 +33,18 @@ function verbs.asked(id)
 end
 
 -- id of the stack, last event seen before, last event seen now, status, reason,
--- JSON {built: {name: JSON}, events: [[name, status, reason]]}; 1 if nobody else has seen more
+-- JSON {built: {name: JSON}, events: [[name, status, reason, time or ""]]}; 1 if nobody else has seen more
 function verbs.observe(id, from, to, status, reason, news)
   if (redis.call('HGET', STACK, 'seen') or '') ~= from then return 0 end
   redis.call('HSET', STACK, 'id', id, 'seen', to, 'status', status, 'reason', reason)
   redis.call('HDEL', STACK, 'told')
   local decoded = cjson.decode(news)
   for name, built in pairs(decoded.built) do redis.call('HSET', BUILT, name, built) end
-  for _, each in ipairs(decoded.events) do event('stack', 'name', each[1], 'status', each[2], 'reason', each[3]) end
+  for _, each in ipairs(decoded.events) do
+    local words = { 'name', each[1], 'status', each[2], 'reason', each[3] }
+    if (each[4] or '') ~= '' then words[7], words[8] = 'time', each[4] end
+    event('stack', unpack(words))
+  end
   return 1
 end
 

@@ -30,11 +30,12 @@ class Begun(NamedTuple):
 
 
 class StackChange(NamedTuple):
-    """Something that happened to a stack, or to one of its resources."""
+    """Something that happened to a stack, or to one of its resources. time: Heat's, "" if it does not say."""
 
     name: str
     status: str
     reason: str
+    time: str = ""
 
 
 class StackLedger:

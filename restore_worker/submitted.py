@@ -25,6 +25,7 @@ from restore_worker.entries import (
 from restore_worker.errors import LedgerUnavailableError, RestoreError
 from restore_worker.export import write_hot
 from restore_worker.plan import Finding
+from restore_worker.report import Report, report
 from restore_worker.settings import Settings
 from restore_worker.states import (
     FINAL_RESTORE_STATES,
@@ -95,6 +96,10 @@ class Restore:
     def findings(self) -> list[Finding]:
         """What comes back differently or not at all."""
         return [Finding(*each) for each in json.loads(caller_ledger().findings(self.id))]
+
+    def report(self) -> Report:
+        """Return how long it took so far, and what in it."""
+        return report(caller_ledger(), self.id)
 
     def watch(self, quiet: float = QUIET_SECONDS) -> Iterator[Event | None]:
         """Yield what happens, from the beginning to the end; None after each ``quiet`` seconds without news.

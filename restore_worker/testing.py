@@ -298,6 +298,9 @@ class _NothingMade:
     def note_made(self, key: str, physical_id: str) -> None:  # noqa: ARG002 - that it is called is enough
         self.changes.append("Context.once")
 
+    def note_read(self, size: int) -> None:
+        """Read it may be."""
+
     def note_late(self, key: str, physical_id: str) -> None:
         """Take it: nobody else is there."""
 

@@ -31,6 +31,7 @@ _COMMANDS = {
     "forget": "restore_worker.cli.verbs:Forget",
     "list": "restore_worker.cli.restores:List",
     "plan": "restore_worker.cli.plan:Plan",
+    "report": "restore_worker.cli.report:Report",
     "resume": "restore_worker.cli.verbs:Resume",
     "show": "restore_worker.cli.restores:Show",
     "submit": "restore_worker.cli.submit:Submit",

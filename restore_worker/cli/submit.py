@@ -152,6 +152,7 @@ class Drill(_Submitting):
     way out, it has no floating IPs, and its names begin with "drill-" unless
     --name-prefix is given. What would touch something that lives is a problem,
     and nothing is built then (`restore-worker plan --isolated` tells).
+    `restore-worker report ID` says how long what has taken, also afterwards.
     """
 
     example = "restore-worker drill latest:webapp --cloud target --ttl 2h --wait"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -58,9 +59,9 @@ def named(submitted: Restore) -> list[str]:
 
 
 def test_a_drill_is_deleted_after_its_time_and_the_living_one_is_not(
-    steps: Steps, site: StubIdentity, start
+    steps: Steps, site: StubIdentity, start, cli
 ) -> None:
-    bank = steps.write(GRAPH)
+    bank = steps.write(GRAPH, {0: {"ends": "streams", "chunks": 3}})
     start()
     living = restore.submit("latest", bank=bank, cloud="target", allow_projects=[""])
     reach(living, RestoreState.COMPLETE)
@@ -72,6 +73,22 @@ def test_a_drill_is_deleted_after_its_time_and_the_living_one_is_not(
     assert living.status.state is RestoreState.COMPLETE
     assert site.heat is not None
     assert [each.name for each in site.heat.stacks if not each.deleted] == [f"restore-{living.id}"]
+    reported(cli, submitted, (events["complete"].time - submitted.status.created).total_seconds())
+
+
+def reported(cli, submitted: Restore, seconds: float) -> None:
+    """See that the report tells what was measured, though all is deleted."""
+    measured = json.loads(cli("report", submitted.id, "-f", "json").stdout)
+    assert measured["seconds"] == pytest.approx(seconds, abs=0.01)
+    assert (measured["state"], measured["ttl"], measured["bytes"]) == ("destroyed", TTL.seconds, 15)
+    assert [each["bytes"] for each in measured["resources"]] == [15, None]
+    assert measured["critical_path"] == ["s0", "s1"]
+    phases = [each["state"] for each in measured["phases"]]
+    assert phases == ["pending", "checking", "restoring", "assembling", "creating", "destroying", "discarding"]
+    text = cli("report", submitted.id).stdout
+    assert f"Recovery: {seconds:.1f} s from its submission to its end" in text
+    assert "Resources (2, 15 bytes from the bank), the slowest first:" in text
+    assert "Each of these had to wait for the one before:" in text
 
 
 def test_the_worker_that_destroys_it_is_killed(steps: Steps, site: StubIdentity, start) -> None:

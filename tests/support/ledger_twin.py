@@ -249,6 +249,11 @@ class LedgerTwin(TwinReader):
             self._note(restore, "made", restore.resources[index], key=key, physical_id=physical_id)
         restore.made[index, f"{key} {physical_id}"] = physical_id
 
+    def note_read(self, restore_id: str, index: int, token: str, size: int) -> None:
+        held = self._held(restore_id, index, token)
+        if held is not None:
+            held[0].resources[index].bytes = size
+
     def note_gone(self, restore_id: str, index: int, token: str, key: str) -> None:
         held = self._held(restore_id, index, token)
         if held is None:

@@ -84,7 +84,10 @@ class StackTwin:
         restore.stack.tell(id=log.id, status=log.status, reason=log.reason, seen=log.seen)
         restore.stack.built |= {each.name: each for each in built}
         for change in changes:
-            self._note(restore, "stack", None, **change._asdict())
+            told = change._asdict()
+            self._note(
+                restore, "stack", None, **{key: each for key, each in told.items() if key != "time" or each}
+            )
         return True
 
     def finish(self, restore_id: str, state: RestoreState, outputs: Mapping[str, str]) -> None:

@@ -39,6 +39,7 @@ class Resource:
     sent: float = 0.0
     # When an attempt first found that there is nothing to do yet, if all did since.
     since: float | None = None
+    bytes: int | None = None
 
     @property
     def settled(self) -> bool:
@@ -162,9 +163,15 @@ class TwinReader:
                 each.reason,
                 each.worker,
                 *(None if when is None else time_of(when) for when in (each.until, each.started, each.ended)),
+                each.bytes,
             )
             for each in (restore.resources if restore else ())
         ]
+
+    def children(self, restore_id: str) -> dict[int, list[int]]:
+        restore = self._find(restore_id)
+        found = {each.node.index: each.children for each in restore.resources} if restore else {}
+        return {index: [child.node.index for child in children] for index, children in found.items() if children}
 
     def template(self, restore_id: str) -> Hot | None:
         restore = self._find(restore_id)

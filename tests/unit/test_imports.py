@@ -32,7 +32,7 @@ ROWS = (
     ("stopping", "lease", "worker", "building"),
     ("attempt", "belongings", "creation", "discarding", "drills", "poller", "preflight"),
     ("consumer", "greeting", "shutdown", "step", "tasks"),
-    ("attendance", "crew", "diagnosis", "doctor", "export", "submitted", "restore", "testing", "cli"),
+    ("attendance", "crew", "diagnosis", "doctor", "export", "report", "submitted", "restore", "testing", "cli"),
 )
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
