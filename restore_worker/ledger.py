@@ -64,7 +64,7 @@ from restore_worker.ledger_reader import (
     nodes_of,
     translated,
 )
-from restore_worker.recording import record
+from restore_worker.recording import record, recorded_before
 from restore_worker.redis_client import open_client
 from restore_worker.settings import Settings
 from restore_worker.stack_ledger import StackLedger
@@ -102,6 +102,13 @@ class Ledger(LedgerReader):
         Raises DuplicateRestoreError otherwise, or if the key was given to another request.
         """
         return record(self._client, self, self.stacks, new, patience=self._patience, force=force)
+
+    def recorded_before(self, new: NewRestore, *, force: bool = False) -> str | None:
+        """Return the id of the restore that `record` would find for the key, None if it would write the new one.
+
+        Raises as `record` does. Somebody else may submit the same meanwhile: `record` decides.
+        """
+        return recorded_before(self._client, self, self.stacks, new, force=force)
 
     def resume(self, restore_id: str) -> int:
         """Open a new epoch over what is not done; return its number, 0 if the restore is not stopped.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,36 +32,54 @@ logger = logging.getLogger(__name__)
 _FATE = {True: "restored, too", False: "left out"}
 # Characters that OpenStack takes for a name.
 _LONGEST_NAME = 255
+# Type, id, name, field and a text.
+_OF_EARLIER_VERSIONS = 5
+
+
+class Severity(enum.StrEnum):
+    """How much a finding is in the way."""
+
+    # The restore is impossible.
+    ERROR = "error"
+    # The resource comes back differently or not at all, or needs a person.
+    WARNING = "warning"
+    # So it is with every resource of the type.
+    INFO = "info"
 
 
 class Finding(NamedTuple):
-    """What comes back differently or not at all.
+    """What a person must know of the restore of a resource.
 
+    type: "" if it is about the target as a whole.
     id: "" if it holds for every resource of the type.
+    found: what is so.
+    mend: what would change it, "" if nothing would, or ``found`` says it.
     """
 
+    severity: Severity
     type: str
     id: str
     name: str
     field: str
-    reason: str
+    found: str
+    mend: str = ""
 
-
-class Problem(NamedTuple):
-    """What makes the restore impossible; ``message`` says what to do.
-
-    id: "" if it holds for every resource of the type.
-    """
-
-    type: str
-    id: str
-    name: str
-    field: str
-    message: str
+    @property
+    def text(self) -> str:
+        """What was found and what would mend it, for people."""
+        return f"{self.found}: {self.mend}" if self.mend else self.found
 
     def __str__(self) -> str:
         who = f"{self.type} {self.name!r} ({self.id})" if self.id else self.type
-        return printable(f"{who}, {self.field}: {self.message}" if self.field else f"{who}: {self.message}")
+        return printable(": ".join(filter(None, (", ".join(filter(None, (who, self.field))), self.text))))
+
+
+def stored_finding(values: Sequence[str]) -> Finding:
+    """Return a finding as a restore's record has it; one of an earlier version has five fields."""
+    if len(values) == _OF_EARLIER_VERSIONS:
+        return Finding(Severity.WARNING, *values)
+    severity, *rest = values
+    return Finding(Severity(severity), *rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +104,7 @@ class Plan:
 
     digest: SHA-256 of the checkpoint's index, lower-case hex.
     choice: what comes without having been named, and what is left out.
+    findings: what comes back differently or not at all; problems: what makes the restore impossible.
     resources: every child before its parents; without those that have problems.
     changes: what the site map does.
     """
@@ -95,7 +115,7 @@ class Plan:
     choice: tuple[Chosen, ...]
     resources: tuple[PlannedResource, ...]
     findings: tuple[Finding, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[Finding, ...]
     changes: tuple[Change, ...] = ()
 
     @property
@@ -107,7 +127,9 @@ class Plan:
     def told(self) -> tuple[Finding, ...]:
         """The findings, before them those of the choice: for who sees the restore but not the plan."""
         chosen = (
-            Finding(each.type, each.id, each.name, "choice", f"{_FATE[each.restored]}: {each.reason}")
+            Finding(
+                Severity.INFO, each.type, each.id, each.name, "choice", f"{_FATE[each.restored]}: {each.reason}"
+            )
             for each in self.choice
         )
         return (*chosen, *self.findings)
@@ -173,11 +195,12 @@ class _Reporter:
     resource: Resource
     planner: _Planner
 
-    def finding(self, field: str, reason: str) -> None:
-        self.planner.findings.append(Finding(*self.resource.key, self.resource.name, field, reason))
+    def finding(self, field: str, found: str, mend: str = "") -> None:
+        key, name = self.resource.key, self.resource.name
+        self.planner.findings.append(Finding(Severity.WARNING, *key, name, field, found, mend))
 
-    def problem(self, field: str, message: str) -> None:
-        self.planner.tell(self.resource.key, field, message)
+    def problem(self, field: str, found: str, mend: str) -> None:
+        self.planner.tell(self.resource.key, field, found, mend)
 
 
 class _Planner:
@@ -200,7 +223,7 @@ class _Planner:
         self._sites = sites
         self._changes = Changes(sites.site_map)
         self.findings: list[Finding] = []
-        self._problems: dict[ResourceKey, list[Problem]] = {}
+        self._problems: dict[ResourceKey, list[Finding]] = {}
         self._definitions = Definitions(bank, checkpoint.id, registry, self.tell)
         self._parameters = ParsedParameters(parameters, choice.graph, registry, self.tell, isolated=sites.isolated)
         self._parents: dict[ResourceKey, tuple[ResourceKey, ...]] = {}
@@ -208,10 +231,10 @@ class _Planner:
         for node in self._nodes.values():
             self._by_type.setdefault(node.type, []).append(node)
 
-    def tell(self, key: ResourceKey, field: str, message: str) -> None:
+    def tell(self, key: ResourceKey, field: str, found: str, mend: str = "") -> None:
         """Note a problem of a resource, or of a type."""
         node = self._nodes.get(key)
-        problem = Problem(*key, node.name if node else "", field, message)
+        problem = Finding(Severity.ERROR, *key, node.name if node else "", field, found, mend)
         self._problems.setdefault(key, []).append(problem)
 
     # What plugins ask
@@ -283,8 +306,8 @@ class _Planner:
         if prefix and len(prefixed) > _LONGEST_NAME:
             report.problem(
                 field,
-                f"with its prefix the name has {len(prefixed)} characters, more than {_LONGEST_NAME}: shorten the "
-                f"prefix by {len(prefixed) - _LONGEST_NAME}",
+                f"with its prefix the name has {len(prefixed)} characters, more than {_LONGEST_NAME}",
+                f"shorten the prefix by {len(prefixed) - _LONGEST_NAME}",
             )
         return prefixed
 
@@ -323,7 +346,7 @@ class _Planner:
             self._changes.all,
         )
 
-    def _concerns(self, problem: Problem) -> bool:
+    def _concerns(self, problem: Finding) -> bool:
         """Leave out what is wrong with resources that were only looked at."""
         key = ResourceKey(problem.type, problem.id)
         return key in self._choice.chosen or not problem.id or problem.field.startswith("parameter")
@@ -403,7 +426,7 @@ class _Planner:
         for resource_type in sorted({key.type for key in self._choice.chosen}):
             plugin = self._registry.get(resource_type)
             for name, reason in plugin.not_in_bank if plugin else ():
-                self.findings.append(Finding(resource_type, "", "", name, reason))
+                self.findings.append(Finding(Severity.INFO, resource_type, "", "", name, reason))
 
 
 def _name(plugin: AnyPlugin) -> str:

@@ -6,7 +6,8 @@ A plugin is asked in this order:
    `Definition` parses the resource's metadata, `Parameters` what the user sets for it,
    `implied_dependencies` names what the graph forgot, `prepare` makes up its mind and tells `Report` what
    cannot be carried over or is wrong, `produces` and `data` say how it will be built;
-2. in a worker, before anything is built: `check` looks whether the target has what the resource will name;
+2. before anything is built, in the caller's process and again in a worker: `check` looks whether the target has
+   what the resource will name;
 3. in a worker, once all it depends on is restored: `restore` puts fragments into the template;
 4. when a restore is to be destroyed: `discard` undoes what `restore` built directly.
 
@@ -80,13 +81,16 @@ class BankData:
 
 
 class Report(Protocol):
-    """Where `prepare` tells what a person must know, about one resource."""
+    """Where `prepare` and `check` tell what a person must know, about one resource."""
 
-    def finding(self, field: str, reason: str) -> None:
-        """Tell what comes back differently or not at all; the restore goes on."""
+    def finding(self, field: str, found: str, mend: str = "") -> None:
+        """Tell what comes back differently or not at all, and what would change that; the restore goes on."""
 
-    def problem(self, field: str, message: str) -> None:
-        """Tell what makes the restore impossible, and what to do; it is refused."""
+    def problem(self, field: str, found: str, mend: str) -> None:
+        """Tell what makes the restore impossible, and what to do; it is refused.
+
+        People read ``found: mend``; programs get both apart.
+        """
 
 
 class Mapped(NamedTuple):
@@ -184,7 +188,7 @@ class Target(Protocol):
         what: names the question, such as ``flavor m1.small``.
         """
 
-    def data_size(self, data: BankData) -> int:
+    def data_size(self, resource: Resource, data: BankData) -> int:
         """Return how many bytes the resource's chunks have in the bank; as JSON text they are longer."""
 
 

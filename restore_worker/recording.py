@@ -39,9 +39,7 @@ def record(
 ) -> str:
     """Do what `restore_worker.ledger.Ledger.record` says."""
     own = keys_of(new.id)["record"]
-    # A drill is a copy beside the living one.
-    hindered = bool(new.cloud) and not (force or new.ttl)
-    compares = hindered or bool(new.key)
+    compares = bool(new.key) or _hindered(new, force=force)
     compared: set[str] = set()
     deadline = time.monotonic() + _LONGEST
     with translated(), client.pipeline(transaction=True) as transaction:
@@ -51,12 +49,10 @@ def record(
                 return new.id  # written, but the answer was lost
             if compares:
                 ids = cast("list[str]", client.zrange(RESTORES, 0, -1))
-                earlier = list(_recorded(client, [each for each in ids if each not in compared], new))
-                if (named := named_before(new, earlier)) is not None:
+                unseen = [each for each in ids if each not in compared]
+                named = _compare(client, reader, stacks, new, unseen, force=force)
+                if named is not None:
                     return named
-                if hindered:
-                    alike = (each for each in earlier if not differences(new, each))
-                    refuse_twice(new, (_looked_into(reader, stacks, each) for each in alike))
                 compared.update(ids)
             seconds, microseconds = client.time()
             transaction.multi()
@@ -68,6 +64,38 @@ def record(
         f"others submitted restores without a pause for {_LONGEST:.0f} s, so that this one was not written down: "
         "submit it again"
     )
+
+
+def recorded_before(
+    client: redis.Redis, reader: LedgerReader, stacks: StackLedger, new: NewRestore, *, force: bool
+) -> str | None:
+    """Do what `restore_worker.ledger.Ledger.recorded_before` says."""
+    with translated():
+        ids = cast("list[str]", client.zrange(RESTORES, 0, -1))
+        return _compare(client, reader, stacks, new, ids, force=force)
+
+
+def _compare(
+    client: redis.Redis,
+    reader: LedgerReader,
+    stacks: StackLedger,
+    new: NewRestore,
+    ids: Sequence[str],
+    *,
+    force: bool,
+) -> str | None:
+    """Return the id of the restore among those with these ids that was made for the same key, None if none was."""
+    earlier = list(_recorded(client, ids, new))
+    named = named_before(new, earlier)
+    if named is None and _hindered(new, force=force):
+        alike = (each for each in earlier if not differences(new, each))
+        refuse_twice(new, (_looked_into(reader, stacks, each) for each in alike))
+    return named
+
+
+def _hindered(new: NewRestore, *, force: bool) -> bool:
+    """Say whether another restore of the same is in the way; a drill is a copy beside the living one."""
+    return bool(new.cloud) and not (force or new.ttl)
 
 
 def _recorded(client: redis.Redis, ids: Sequence[str], new: NewRestore) -> Iterator[Earlier]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from restore_worker.bank import Bank
 from restore_worker.context import RestoreContext
 from restore_worker.errors import RestoreError, TemplateError
-from restore_worker.plan import Finding, Plan, Problem
+from restore_worker.plan import Finding, Plan, Severity
 from restore_worker.plugin import BankData
 from restore_worker.registry import Registry, installed
 from restore_worker.resource import Resource
@@ -34,7 +34,7 @@ class Rendering:
     plan: Plan
     hot: Hot | None
     findings: tuple[Finding, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[Finding, ...]
 
 
 def render(plan: Plan, *, verify: bool = True, registry: Registry | None = None) -> Rendering:
@@ -56,14 +56,14 @@ def render(plan: Plan, *, verify: bool = True, registry: Registry | None = None)
 
 def render_fragments(
     bank: Bank, checkpoint_id: str, steps: Iterable[Step], *, verify: bool, registry: Registry
-) -> tuple[dict[str, Fragment], list[Problem]]:
+) -> tuple[dict[str, Fragment], list[Finding]]:
     """Return what the plugins put by original id, and what keeps them from it; nothing is built.
 
     steps: every child before its parents.
     """
     fragments: dict[str, Fragment] = {}
     owners: dict[str, Resource] = {}
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     for resource, work, data in steps:
         template = HeatTemplate(fragments.get)
         context = RestoreContext("", checkpoint_id, resource, bank, data)
@@ -73,11 +73,15 @@ def render_fragments(
             registry[resource.type].restore(resource, work, template, context)
             _own(resource, template, owners)
         except RestoreError as error:
-            problems.append(Problem(*resource.key, resource.name, "", str(error)))
+            problems.append(_broken(resource, str(error)))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            problems.append(Problem(*resource.key, resource.name, "", f"its plugin broke: {error!r}"))
+            problems.append(_broken(resource, f"its plugin broke: {error!r}"))
         fragments.update(template.fragments)
     return fragments, problems
+
+
+def _broken(resource: Resource, found: str) -> Finding:
+    return Finding(Severity.ERROR, *resource.key, resource.name, "", found)
 
 
 def _own(resource: Resource, template: HeatTemplate, owners: dict[str, Resource]) -> None:
@@ -90,8 +94,9 @@ def _own(resource: Resource, template: HeatTemplate, owners: dict[str, Resource]
 def _limits(hot: Hot | None) -> Iterable[Finding]:
     size = len(hot.text.encode()) if hot else 0
     if hot and (hot.resources > _MOST_RESOURCES or size > _MOST_BYTES):
-        reason = (
-            f"{hot.resources} resources in {size} bytes: unless its limits are raised, Heat takes "
-            f"{_MOST_RESOURCES} (max_resources_per_stack) and {_MOST_BYTES} (max_template_size)"
+        found = f"{hot.resources} resources in {size} bytes"
+        mend = (
+            f"unless its limits are raised, Heat takes {_MOST_RESOURCES} (max_resources_per_stack) and "
+            f"{_MOST_BYTES} (max_template_size)"
         )
-        yield Finding("OS::Heat::Stack", "", "", "template", reason)
+        yield Finding(Severity.WARNING, "OS::Heat::Stack", "", "", "template", found, mend)

@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from restore_worker import cloud as clouds
 from restore_worker import ownership, settings
 from restore_worker.bank import Bank, open_bank
+from restore_worker.catalogue import resolve
 from restore_worker.checkpoint import Checkpoint
 from restore_worker.entries import (
     QUEUE,
@@ -28,10 +30,15 @@ from restore_worker.entries import (
 )
 from restore_worker.errors import CloudUnavailableError, RefusedError, RestoreError, UnknownRestoreError
 from restore_worker.parameters import RestoreParameters
-from restore_worker.plan import Plan, Sites, make_plan
+from restore_worker.plan import Finding, Plan, Sites, make_plan
+from restore_worker.registry import installed
 from restore_worker.render import Rendering, render
 from restore_worker.sitemap import SiteMap, read
 from restore_worker.submitted import Restore, caller_ledger, check_sender, start
+from restore_worker.target import TargetCloud
+
+if TYPE_CHECKING:
+    from restore_worker.inspection import Inspection
 
 __all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
 
@@ -60,11 +67,12 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
 ) -> Rendering:
     """Return what a restore of the checkpoint would do, with its template and everything that is wrong.
 
-    Runs in this process; nothing is built, nothing is written, neither Redis nor a cloud is asked.
+    Runs in this process; nothing is built, nothing is written, and Redis is not asked.
 
     checkpoint_id: an id, ``latest``, ``latest:PLAN`` or ``PLAN@2020-03-05T12:00``.
     bank: directory or URL; by default the environment's ``RESTORE_BANK``.
-    cloud: name of the target in clouds.yaml; all that is checked of it is that it is there.
+    cloud: name of the target in clouds.yaml, which is looked at for all that the restore needs and would not find
+        there; without one no cloud is asked.
     resources: ids, ``TYPE`` or ``TYPE#ID``; what they depend on is added. None for the whole checkpoint.
     skip: alike, what is left out, with all that depends on it.
     parameters: by ``TYPE`` or ``TYPE#ID``, what plugins shall do differently.
@@ -72,15 +80,23 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     name_prefix: what all names begin with that the restore gives, but those in parameters.
     isolated: plan a copy that touches nothing of what lives, as a drill makes it.
     verify: read all image and volume bytes in the bank, and compare their checksums.
-    Raises RestoreError if bank or checkpoint cannot be read at all.
+    Raises RestoreError if bank or checkpoint cannot be read at all, or the cloud cannot be asked.
     """
     if cloud:
         clouds.check_cloud(cloud)
-    sites = Sites(_site_map(site_map), name_prefix=name_prefix, isolated=isolated)
-    made = make_plan(
-        named_bank(bank), checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites
+    source = named_bank(bank)
+    target = _target(cloud, source, checkpoint_id) if cloud else None
+    sites = Sites(_site_map(site_map), target, name_prefix=name_prefix, isolated=isolated)
+    made = make_plan(source, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
+    rendering = render(made, verify=verify)
+    if target is None:
+        return rendering
+    inspection = _inspected(rendering, target, wants_stack=True)
+    return dataclasses.replace(
+        rendering,
+        findings=(*rendering.findings, *inspection.others),
+        problems=(*rendering.problems, *inspection.errors),
     )
-    return render(made, verify=verify)
 
 
 def submit(  # noqa: PLR0913 - the choices that a command line has
@@ -97,6 +113,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     name_prefix: str = "",
     source_cloud: str | None = None,
     allow_projects: Iterable[str] = (),
+    check: bool = True,
     force: bool = False,
     idempotency_key: str | None = None,
     ttl: timedelta | None = None,
@@ -111,6 +128,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     create_stack: False to leave the stack to the user: with a cloud, what Heat cannot build is built.
     source_cloud: name in clouds.yaml of one that logs in to the checkpoint's project, if the target is another.
     allow_projects: ids of projects whose checkpoints may be restored to the target nevertheless.
+    check: look first whether the target has all that the restore needs; what cannot be seen from here, and with
+        False everything, the workers look for, who do so in any case.
     force: also if another restore brought the same resources of the checkpoint to that cloud, or is about to.
     idempotency_key: a name for the request, 1 to 128 letters, digits and ``_.:/@+=-``: given again, the restore
         that was made the first time is returned, as long as it is remembered.
@@ -123,26 +142,29 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
         raise RestoreError(
             f"the idempotency key {idempotency_key[:150]!r} is not made of 1 to 128 letters, digits and _.:/@+=-"
         )
-    target = cloud or (settings.load().cloud if create_stack else None) or ""
+    cloud = cloud or (settings.load().cloud if create_stack else None) or ""
     if ttl is not None:
-        _check_drill(ttl, stands=bool(target) and create_stack)
-    for name in filter(None, (target, source_cloud)):
+        _check_drill(ttl, stands=bool(cloud) and create_stack)
+    for name in filter(None, (cloud, source_cloud)):
         clouds.check_cloud(name)
+    source = named_bank(bank)
+    target = _target(cloud, source, checkpoint_id) if cloud else None
     prefix = name_prefix or ("" if ttl is None else _DRILL_PREFIX)
-    sites = Sites(_site_map(site_map), name_prefix=prefix, isolated=ttl is not None)
-    made = make_plan(
-        named_bank(bank), checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites
-    )
-    if made.problems:
-        problems = tuple(str(each) for each in made.problems)
-        headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
-        raise RefusedError("\n  ".join((headline, *problems)), problems)
-    new = _new_restore(made, target, wants_stack=bool(target) and create_stack, key=idempotency_key or "")
+    sites = Sites(_site_map(site_map), target, name_prefix=prefix, isolated=ttl is not None)
+    made = make_plan(source, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
+    if made.problems and not (target and check):
+        raise _refused(made, made.problems)
+    new = _new_restore(made, cloud, wants_stack=bool(cloud) and create_stack, key=idempotency_key or "")
     if ttl is not None:
         new = dataclasses.replace(new, ttl=round(ttl.total_seconds()))
     if target:
         new = _on_cloud(new, made.checkpoint, source_cloud, allow_projects, sites.site_map)
     check_sender()
+    if target and check:
+        # What was restored already is in its own way.
+        if not made.problems and (before := caller_ledger().recorded_before(new, force=force)):
+            return Restore(before, Path(export) if export else None)
+        new = _checked(new, made, target)
     recorded = caller_ledger().record(new, force=force)
     if recorded == new.id:
         start(new.id, 1)
@@ -171,6 +193,10 @@ def named_bank(bank: str | Path | None = None) -> Bank:
     if not url:
         raise RestoreError("no bank is named: give its directory or URL, or set RESTORE_BANK")
     return open_bank(str(url))
+
+
+def _target(cloud: str, bank: Bank, checkpoint: str) -> TargetCloud:
+    return TargetCloud(cloud, bank, resolve(bank, checkpoint))
 
 
 def _site_map(given: str | Path | SiteMap | None) -> SiteMap:
@@ -210,6 +236,50 @@ def _on_cloud(
     allowed += ownership.allowed_by(site_map, found.project_id)
     ownership.check_owner(checkpoint, new.cloud, found.project_id, allowed)
     return dataclasses.replace(new, identity=str(found), allow_projects=allowed)
+
+
+def _checked(new: NewRestore, made: Plan, target: TargetCloud) -> NewRestore:
+    """Return the restore with what the target has to say; RefusedError with all that is in its way.
+
+    A target that does not answer is left to the workers.
+    """
+    errors: list[Finding] = list(made.problems)
+    others: list[Finding] = list(made.told)
+    # Without an identity the cloud did not answer a moment ago.
+    if new.identity:
+        rendering = render(made, verify=False)
+        errors = list(rendering.problems)
+        try:
+            inspection = _inspected(rendering, target, wants_stack=new.wants_stack)
+        except CloudUnavailableError as error:
+            logger.warning("%s; the workers will look again", error)
+        else:
+            errors += inspection.errors
+            others += inspection.others
+    if errors:
+        raise _refused(made, errors)
+    return dataclasses.replace(new, findings=json.dumps(others))
+
+
+def _inspected(rendering: Rendering, target: TargetCloud, *, wants_stack: bool) -> Inspection:
+    """Look at the target for all that the planned resources need, and their stack if there is to be one."""
+    # heatclient is slow to import, and not needed without a cloud.
+    from restore_worker.inspection import Inspection
+
+    inspection = Inspection(target)
+    steps = ((each.resource, each.work, each.data) for each in rendering.plan.resources)
+    inspection.check_credentials()
+    if not inspection.errors:
+        inspection.check_resources(steps, installed())
+        if wants_stack and rendering.hot is not None:
+            inspection.check_room(rendering.hot)
+    return inspection
+
+
+def _refused(made: Plan, errors: Iterable[Finding]) -> RefusedError:
+    problems = tuple(map(str, errors))
+    headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
+    return RefusedError("\n  ".join((headline, *problems)), problems)
 
 
 def _new_restore(made: Plan, cloud: str, *, wants_stack: bool, key: str) -> NewRestore:

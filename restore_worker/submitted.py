@@ -24,7 +24,7 @@ from restore_worker.entries import (
 )
 from restore_worker.errors import LedgerUnavailableError, RestoreError
 from restore_worker.export import write_hot
-from restore_worker.plan import Finding
+from restore_worker.plan import Finding, stored_finding
 from restore_worker.report import Report, report
 from restore_worker.settings import Settings
 from restore_worker.states import (
@@ -95,7 +95,7 @@ class Restore:
     @property
     def findings(self) -> list[Finding]:
         """What comes back differently or not at all."""
-        return [Finding(*each) for each in json.loads(caller_ledger().findings(self.id))]
+        return [stored_finding(each) for each in json.loads(caller_ledger().findings(self.id))]
 
     def report(self) -> Report:
         """Return how long it took so far, and what in it."""

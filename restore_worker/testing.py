@@ -27,7 +27,7 @@ from restore_worker.plan import Plan, PlannedResource, make_plan
 from restore_worker.plugin import BankData, Definition, Parameters, Produces
 from restore_worker.registry import GROUP, AnyPlugin, Registry, installed
 from restore_worker.render import render
-from restore_worker.resource import ResourceKey
+from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import Fragment, HeatParameter, HeatResource, HeatTemplate
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class PluginContract:
         """Who mistypes a parameter reads which there are."""
         given = {**self.parameters.get(str(self._key), {}), _UNKNOWN: "x"}
         plan = self._try_plan(parameters={**self.parameters, str(self._key): given})
-        told = [each.message for each in plan.problems if _UNKNOWN in each.field]
+        told = [each.text for each in plan.problems if _UNKNOWN in each.field]
         known = self.plugin.Parameters.model_fields
         _require(
             any(all(name in message for name in known) for message in told),
@@ -224,7 +224,7 @@ class PluginContract:
             return
         except Exception as error:
             raise AssertionError(f"{what}: {error!r} is raised") from error
-        broken = [str(each) for each in rendering.problems if " broke: " in each.message]
+        broken = [str(each) for each in rendering.problems if " broke: " in each.text]
         _require(not broken, f"{what}: {'; '.join(broken)}")
 
 
@@ -326,13 +326,13 @@ class _EmptyTarget:
     def look(self, what: str, ask: Callable[[], Found]) -> Found:  # noqa: ARG002 - nobody else asks
         return ask()
 
-    def data_size(self, data: BankData) -> int:  # noqa: ARG002 - however large
+    def data_size(self, resource: Resource, data: BankData) -> int:  # noqa: ARG002 - however large
         return 0
 
-    def finding(self, field: str, reason: str) -> None:
+    def finding(self, field: str, found: str, mend: str = "") -> None:
         """Take it: an empty cloud has much to tell."""
 
-    def problem(self, field: str, message: str) -> None:
+    def problem(self, field: str, found: str, mend: str) -> None:
         """Take it: the same."""
 
 

@@ -168,7 +168,7 @@ class Draft:
             noun, _ = _EXISTING[resource_type]
             self.report.finding(
                 where,
-                f"{noun} {original_id} is not the project's own or not in the bank: "
+                f"{noun} {original_id} is not the project's own or not in the bank",
                 f"{self.existing[original_id].value} must be on the target",
             )
         return refer(original_id)

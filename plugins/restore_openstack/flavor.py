@@ -25,7 +25,7 @@ def flavor_of(server: Resource, original: str, selection: Selection, report: Rep
         return mapped.value
     match selection.policy("flavor"):
         case "fail":
-            report.problem("flavor", f"no rule of the site map speaks of flavor {original!r}: add one")
+            report.problem("flavor", f"no rule of the site map speaks of flavor {original!r}", "add one")
         case "nearest":
             chosen = _nearest(original, shape, selection, report)
             selection.by_policy("flavor", server, "flavor", original, chosen)
@@ -78,7 +78,7 @@ def _shape_of(flavor: Flavor) -> Shape:
 
 def _nearest(original: str, shape: Shape | None, selection: Selection, report: Report) -> str:
     if selection.target is None:
-        report.problem("flavor", "the policy `nearest` chooses among the target's flavors: name it with --cloud")
+        report.problem("flavor", "the policy `nearest` chooses among the target's flavors", "name it with --cloud")
         return original
     known = flavors(selection.target)
     if shape is None:
@@ -86,8 +86,9 @@ def _nearest(original: str, shape: Shape | None, selection: Selection, report: R
             return original
         report.problem(
             "flavor",
-            f"nobody tells what flavor {original!r} had: add `source.flavors` with its vcpus, ram and disk to the "
-            "site map, name the cloud it was in with --source-cloud, or map it",
+            f"nobody tells what flavor {original!r} had",
+            "add `source.flavors` with its vcpus, ram and disk to the site map, name the cloud it was in with "
+            "--source-cloud, or map it",
         )
         return original
     found = nearest(shape, known)
@@ -95,7 +96,8 @@ def _nearest(original: str, shape: Shape | None, selection: Selection, report: R
         report.problem(
             "flavor",
             f"the target has no flavor with {shape.vcpus} vCPUs, {shape.ram} MiB of RAM and {shape.disk} GiB of "
-            f"disk, as {original!r} had: have an admin create one, or map it to a smaller one",
+            f"disk, as {original!r} had",
+            "have an admin create one, or map it to a smaller one",
         )
         return original
     return str(found.name)

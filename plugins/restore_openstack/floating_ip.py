@@ -68,7 +68,7 @@ class FloatingIp(BaseModel):
             return
         ips = target.look("floating IPs", lambda: _floating_ips(target.connection()))
         if obstacle := _obstacle(self.address, _having(self.address, ips)):
-            report.problem("floating_ips", obstacle)
+            report.problem("floating_ips", *obstacle)
 
     def _look_up(self, context: Context) -> str | None:
         if context.rendering:
@@ -76,7 +76,7 @@ class FloatingIp(BaseModel):
         found = _having(self.address, _floating_ips(context.connection()))
         # Since it was checked somebody may have used it.
         if obstacle := _obstacle(self.address, found):
-            raise CloudError(obstacle)
+            raise CloudError(": ".join(obstacle))
         return found.id if found else None
 
 
@@ -89,17 +89,17 @@ def _having(address: str, ips: Iterable[FloatingIP]) -> FloatingIP | None:
     return next((each for each in ips if each.floating_ip_address == address), None)
 
 
-def _obstacle(address: str, found: FloatingIP | None) -> str:
-    """Return why the floating IP cannot be used, "" if it can; never is one taken from a port that has it."""
+def _obstacle(address: str, found: FloatingIP | None) -> tuple[str, str] | None:
+    """Return why it cannot be used, and what mends that; none is taken from a port that has it."""
     if found is None:
-        return f"the target has no floating IP {address} in this project: set floating_ips=new or skip"
+        return f"the target has no floating IP {address} in this project", "set floating_ips=new or skip"
     if found.port_id:
+        mend = f"if nobody needs it there, free it (openstack floating ip unset --port {address}), or set "
         return (
-            f"floating IP {address} of the target leads to {found.fixed_ip_address} on port {found.port_id}: if "
-            f"nobody needs it there, free it (openstack floating ip unset --port {address}), or set "
-            "floating_ips=new or skip"
+            f"floating IP {address} of the target leads to {found.fixed_ip_address} on port {found.port_id}",
+            f"{mend}floating_ips=new or skip",
         )
-    return ""
+    return None
 
 
 def floating_ips_of(
@@ -128,11 +128,15 @@ def floating_ips_of(
         return []
     public = network.public_network_id if network.floating_ips != "existing" else None
     if public is None and network.floating_ips == "new":
-        report.problem("floating_ips", "floating_ips=new needs a public_network_id of OS::Neutron::Network too")
+        report.problem(
+            "floating_ips",
+            "floating_ips=new needs to know where from",
+            "give a public_network_id of OS::Neutron::Network too",
+        )
         return []
     chosen = _choose(addresses, candidates, parameters.floating_ip_ports, alike=public is not None)
     if chosen is None:
-        report.problem("floating_ips", _question(addresses, candidates))
+        report.problem("floating_ips", *_question(addresses, candidates))
         return []
     if public is not None:
         for address in addresses:
@@ -179,9 +183,9 @@ def _choose(
     return found if len(found) == len(addresses) else None
 
 
-def _question(addresses: Sequence[str], candidates: Sequence[Candidate]) -> str:
+def _question(addresses: Sequence[str], candidates: Sequence[Candidate]) -> tuple[str, str]:
     ports = " or ".join(f"port {port.id} ({fixed})" for port, fixed in candidates)
-    return (
-        f"{' and '.join(addresses)} may have led to {ports}: name one for each address, in their order, in "
-        "floating_ip_ports of the server, or set floating_ips=skip for OS::Neutron::Network"
+    mend = (
+        "name one for each address, in their order, in floating_ip_ports of the server, or set floating_ips=skip"
     )
+    return f"{' and '.join(addresses)} may have led to {ports}", f"{mend} for OS::Neutron::Network"

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from restore_openstack.lookups import or_none
 from restore_worker.errors import CloudUnavailableError
 from restore_worker.plugin import BankData, Context, Definition, Report, StillBuilding, Target
+from restore_worker.resource import Resource
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -47,23 +48,23 @@ class _Usage(BaseModel):
     usage: dict[str, _Quota]
 
 
-def check_room(data: BankData, target: Target, report: Report) -> None:
+def check_room(resource: Resource, data: BankData, target: Target, report: Report) -> None:
     """Tell if one image more, or one so large, is more than Glance lets the project have, as far as it says so."""
     usage = target.look("limits of Glance", lambda: _usage(target.connection()))
     count, total = usage.get("image_count_total"), usage.get("image_size_total")
     if count is not None and 0 <= count.limit <= count.usage:
         report.problem(
             "data",
-            f"it takes an image, but of {count.limit} images the project has {count.usage}: delete some, or have "
-            "an admin raise image_count_total (openstack limit set)",
+            f"it takes an image, but of {count.limit} images the project has {count.usage}",
+            "delete some, or have an admin raise image_count_total (openstack limit set)",
         )
     if total is None or total.limit < 0:
         return
-    size = -(-target.data_size(data) // _MIB)
+    size = -(-target.data_size(resource, data) // _MIB)
     if total.usage + size > total.limit:
         report.problem(
             "data",
-            f"its image takes {size} MiB, but of {total.limit} MiB of images the project has {total.usage} MiB: "
+            f"its image takes {size} MiB, but of {total.limit} MiB of images the project has {total.usage} MiB",
             "delete images, or have an admin raise image_size_total (openstack limit set)",
         )
 

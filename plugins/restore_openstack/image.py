@@ -97,7 +97,7 @@ class ImagePlugin(RestorePlugin[ImageDefinition, ImageParameters, ImageWork]):
 
     def check(self, resource: Resource, work: ImageWork, target: Target, report: Report) -> None:
         """Ask whether Glance takes so many bytes."""
-        glance.check_room(self.data(work), target, report)
+        glance.check_room(resource, self.data(work), target, report)
 
     def restore(self, resource: Resource, work: ImageWork, template: HeatTemplate, context: Context) -> None:
         """Upload the image and put its id."""

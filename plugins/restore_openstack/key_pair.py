@@ -33,7 +33,7 @@ def key_pair_of(server: Resource, original: str | None, selection: Selection, re
         return KeyPair(None)
     match selection.policy("key_pair"):
         case "map":
-            report.problem("key_name", f"no rule of the site map speaks of key pair {original!r}: add one")
+            report.problem("key_name", f"no rule of the site map speaks of key pair {original!r}", "add one")
         case "drop":
             selection.by_policy("key_pair", server, "key_name", original, None)
             return KeyPair(None)
@@ -42,7 +42,7 @@ def key_pair_of(server: Resource, original: str | None, selection: Selection, re
         case _:
             report.finding(
                 "key_name",
-                f"key pairs belong to users: {original!r} must be one of the user who restores; "
+                f"key pairs belong to users: {original!r} must be one of the user who restores",
                 "restore_key_name names another one, or none if it is empty",
             )
     return KeyPair(original)
@@ -58,8 +58,8 @@ def check_key_pair(key: KeyPair, target: Target, report: Report) -> None:
         mend = offer(_PARAMETER, choices, "openstack keypair list")
         report.problem(
             "key_name",
-            f"the user who restores has no key pair {key.name!r}: create it (openstack keypair create "
-            f"--public-key FILE {key.name}) or {mend}",
+            f"the user who restores has no key pair {key.name!r}",
+            f"create it (openstack keypair create --public-key FILE {key.name}) or {mend}",
         )
 
 
@@ -96,8 +96,8 @@ def _new(server: Resource, original: str, selection: Selection, report: Report) 
     if public_key is None:
         report.problem(
             "key_name",
-            f"the policy `create` needs a public key for {original!r}: add it to `key_pair.public_keys` of the "
-            "site map",
+            f"the policy `create` needs a public key for {original!r}",
+            "add it to `key_pair.public_keys` of the site map",
         )
     selection.by_policy("key_pair", server, "key_name", original, f"{original}, of the public key that is given")
     return KeyPair(original, public_key)

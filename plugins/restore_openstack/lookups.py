@@ -27,7 +27,7 @@ def require(wanted: str, things: Iterable[T], what: str, mend: str, field: str, 
     if len(found) == 1:
         return found[0]
     many = f"{len(found)} {what}s named {wanted!r}" if found else f"no {what} {wanted!r}"
-    report.problem(field, f"the target has {many}: {mend}")
+    report.problem(field, f"the target has {many}", mend)
     return None
 
 
@@ -74,4 +74,4 @@ def check_external_network(wanted: str, target: Target, field: str, report: Repo
     mend = offer("public_network_id of OS::Neutron::Network", choices, "openstack network list --external")
     network = require(wanted, networks(target), "network", mend, field, report)
     if network is not None and network not in external:
-        report.problem(field, f"network {wanted!r} of the target is not external: {mend}")
+        report.problem(field, f"network {wanted!r} of the target is not external", mend)

@@ -94,8 +94,9 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
         elif not whole and parameters.networks is None:
             report.problem(
                 "networks",
-                "only a part of the checkpoint is restored: choose networks=existing if the servers were lost but "
-                "their networks are still there, or networks=new if the networks were lost too",
+                "only a part of the checkpoint is restored",
+                "choose networks=existing if the servers were lost but their networks are still there, or "
+                "networks=new if the networks were lost too",
             )
         substitutes = _substitutes(definition, parameters.public_network_id)
         draft = Draft(report, selection, substitutes, isolated=parameters.isolated)
@@ -111,7 +112,9 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
                 _tell_pruned(report, everything(definition, nics), extent)
         for existing in draft.existing.values() if parameters.isolated else ():
             report.problem(
-                "isolated", f"an isolated copy uses nothing of the target, so not {existing.value} either"
+                "isolated",
+                f"an isolated copy uses nothing of the target, so not {existing.value} either",
+                "leave out what needs it",
             )
         return NetworkWork(existing=draft.existing, parts=draft.parts)
 
@@ -147,13 +150,13 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
 def _check_isolated(parameters: NetworkParameters, report: Report) -> None:
     """Tell what would lead out of an isolated copy."""
     if parameters.networks == "existing":
-        report.problem("networks", "an isolated copy has networks of its own: leave networks=existing out")
+        report.problem("networks", "an isolated copy has networks of its own", "leave networks=existing out")
     if parameters.floating_ips in {"new", "existing"}:
         report.problem(
-            "floating_ips", f"an isolated copy has none: leave floating_ips={parameters.floating_ips} out"
+            "floating_ips", "an isolated copy has none", f"leave floating_ips={parameters.floating_ips} out"
         )
     if parameters.public_network_id is not None:
-        report.problem("public_network_id", "an isolated copy has no way out: leave it out")
+        report.problem("public_network_id", "an isolated copy has no way out", "leave it out")
 
 
 def _is_connected(server: ResourceKey, network: ResourceKey, selection: Selection) -> bool:

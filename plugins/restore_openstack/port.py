@@ -141,8 +141,8 @@ def check_addresses(
                 server = f" of {holder.device_id}" if holder.device_id else ""
                 report.problem(
                     f"port_metadata.{port_id}",
-                    f"{address} is in use by port {holder.id}{server} on the target: if that is lost, delete it "
-                    f"(openstack port delete {holder.id}), else set networks=new",
+                    f"{address} is in use by port {holder.id}{server} on the target",
+                    f"if that is lost, delete it (openstack port delete {holder.id}), else set networks=new",
                 )
 
 

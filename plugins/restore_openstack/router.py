@@ -42,8 +42,8 @@ def _use_external(draft: Draft, gateway: Gateway, where: str) -> None:
     if gateway.network_id not in draft.substitutes:
         draft.report.finding(
             f"{where}.network_id",
-            f"external network {gateway.network_id} must be on the target; if it is not, give another one as "
-            "public_network_id",
+            f"external network {gateway.network_id} must be on the target",
+            "if it is not, give another one as public_network_id",
         )
     if gateway.external_fixed_ips:
         addresses = ", ".join(fixed.ip_address for fixed in gateway.external_fixed_ips)

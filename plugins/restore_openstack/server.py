@@ -178,15 +178,16 @@ def _check_isolated(
 ) -> None:
     """Tell what keeps a server from being apart from what lives."""
     if topology is not None and not network.isolated:
-        report.problem("isolated", "its network is not: set isolated for OS::Neutron::Network, too")
+        report.problem("isolated", "its network is not", "set isolated for OS::Neutron::Network, too")
     if parameters.restore_net_id is not None:
-        report.problem("restore_net_id", "an isolated copy has no interface on it: leave it out")
+        report.problem("restore_net_id", "an isolated copy has no interface on it", "leave it out")
     elif metadata.networks and not nics.nics:
         networks = ", ".join(metadata.networks)
         report.problem(
             "networks",
             f"none of its networks is in the checkpoint ({networks}), and an isolated copy has no interface on "
-            "others: leave the server out",
+            "others",
+            "leave the server out",
         )
 
 
@@ -194,7 +195,8 @@ def _tell_disks(disks: Disks, definition: ServerDefinition, parameters: ServerPa
     if definition.snapshot_id is not None:
         report.problem(
             "metadata.snapshot_id",
-            "a Karbor from before 2017 saved its disk, in a form that cannot be read: leave the server out",
+            "a Karbor from before 2017 saved its disk, in a form that cannot be read",
+            "leave the server out",
         )
         return
     for volume, device in disks.lost:
@@ -206,7 +208,8 @@ def _tell_disks(disks: Disks, definition: ServerDefinition, parameters: ServerPa
         report.finding(
             "boot_volume_id",
             f"the bank does not tell which volume it booted from; it boots from {disks.boot_volume}, which Nova "
-            f"listed first, unless boot_volume_id names another: {others}",
+            "listed first",
+            f"boot_volume_id names another: {others}",
         )
     attached = definition.attach_metadata
     if len(disks.data_volumes) > 1 and not all(
@@ -221,8 +224,8 @@ def _tell_disks(disks: Disks, definition: ServerDefinition, parameters: ServerPa
         wanted = parameters.boot_volume_id or known
         report.problem(
             "boot_volume_id",
-            f"{f'volume {wanted}' if wanted else 'what it booted from'} is not in the checkpoint with it: "
-            + (f"name one of its volumes: {others}" if others else "leave the server out"),
+            f"{f'volume {wanted}' if wanted else 'what it booted from'} is not in the checkpoint with it",
+            f"name one of its volumes: {others}" if others else "leave the server out",
         )
 
 
@@ -235,7 +238,7 @@ def _image(server: Resource, image_id: str | None, selection: Selection, report:
         if mapped := selection.mapped("image", image_id, server, "image"):
             return Link(otherwise=mapped.value)
         report.finding(
-            "image", f"image {image_id} is not in the checkpoint: it must be on the target under that id"
+            "image", f"image {image_id} is not in the checkpoint", "it must be on the target under that id"
         )
         return Link(otherwise=image_id)
     definition = selection.definition(image.key)
@@ -271,6 +274,6 @@ def _check_image(image: str, target: Target, report: Report) -> None:
         status = "has no" if found is None else f"cannot use ({found.status})"
         report.problem(
             "image",
-            f"the target {status} image {image}, which the checkpoint does not hold: put it there "
-            f"(openstack image create --id {image} --file FILE NAME), or leave the server out",
+            f"the target {status} image {image}, which the checkpoint does not hold",
+            f"put it there (openstack image create --id {image} --file FILE NAME), or leave the server out",
         )

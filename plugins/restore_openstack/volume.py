@@ -113,7 +113,7 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         elif work.snapshot_id is not None:
             _check_snapshot(work.snapshot_id, target, report)
         elif data := self.data(work):
-            glance.check_room(data, target, report)
+            glance.check_room(resource, data, target, report)
         check_volume_type(work.volume_type, target, report)
         check_volume_zone(work.availability_zone, target, report)
 
@@ -150,15 +150,15 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
 def _check_source(definition: VolumeDefinition, parameters: VolumeParameters, report: Report) -> None:
     if definition.freezer:
         report.problem(
-            "metadata.job_info", "it was saved by Freezer, which is not supported: restore it with Freezer"
+            "metadata.job_info", "it was saved by Freezer, which is not supported", "restore it with Freezer"
         )
     elif not (definition.backup_id or definition.snapshot_id or definition.image_metadata):
-        report.problem("metadata", "it shows no backup, snapshot or image to restore from: leave the volume out")
+        report.problem("metadata", "it shows no backup, snapshot or image to restore from", "leave the volume out")
     size = definition.size or definition.volume_size
     if definition.image_metadata and not (size or parameters.restore_size):
-        report.problem("metadata.volume_size", "it is missing: give the size in restore_size")
+        report.problem("metadata.volume_size", "it is missing", "give the size in restore_size")
     if size and parameters.restore_size and parameters.restore_size < size:
-        report.problem("restore_size", f"the volume has {size} GiB: {parameters.restore_size} GiB are too few")
+        report.problem("restore_size", f"the volume has {size} GiB", f"{parameters.restore_size} GiB are too few")
 
 
 def _check_type(
@@ -171,7 +171,8 @@ def _check_type(
         ids = ", ".join(server.id for server in servers)
         report.problem(
             "restore_volume_type",
-            f"the servers {ids} share it, and its type is not in the bank: name a type that allows multi-attach",
+            f"the servers {ids} share it, and its type is not in the bank",
+            "name a type that allows multi-attach",
         )
 
 
@@ -207,7 +208,8 @@ def _check_backup(work: VolumeWork, target: Target, report: Report) -> None:
         report.problem(
             "backup_id",
             f"Cinder of the target has no API {cinder.FROM_BACKUP} (Queens), which makes volumes of another size, "
-            "type or zone, or to boot from, of a backup: leave the volume out",
+            "type or zone, or to boot from, of a backup",
+            "leave the volume out",
         )
     usable = target.look("backups", lambda: {each.id for each in proxy.backups(details=False, status="available")})
     if backup_id in usable and not work.size:
@@ -218,7 +220,7 @@ def _check_backup(work: VolumeWork, target: Target, report: Report) -> None:
         "backup", backup_id, backup.status if backup else None, ("available", "restoring"), report
     )
     if backup is not None and work.size and work.size < backup.size:
-        report.problem("restore_size", f"the backup has {backup.size} GiB: {work.size} GiB are too few")
+        report.problem("restore_size", f"the backup has {backup.size} GiB", f"{work.size} GiB are too few")
 
 
 def _check_snapshot(snapshot_id: str, target: Target, report: Report) -> None:
@@ -239,12 +241,12 @@ def _check_source_status(
     if status is None:
         report.problem(
             f"{noun}_id",
-            f"the project sees no {noun} {source_id} on the target, which has the bytes: restore to the cloud and "
-            "project that made it, or leave the volume out",
+            f"the project sees no {noun} {source_id} on the target, which has the bytes",
+            "restore to the cloud and project that made it, or leave the volume out",
         )
     elif status not in usable:
         report.problem(
-            f"{noun}_id", f"{noun} {source_id} of the target is in status {status!r}: it must be available"
+            f"{noun}_id", f"{noun} {source_id} of the target is in status {status!r}", "it must be available"
         )
 
 

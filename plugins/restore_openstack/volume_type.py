@@ -30,12 +30,12 @@ def volume_type_of(volume: Resource, size: int | None, selection: Selection, rep
         return mapped.value
     match selection.policy("volume_type"):
         case "fail":
-            report.problem("volume_type", "no rule of the site map says which type it gets: add one")
+            report.problem("volume_type", "no rule of the site map says which type it gets", "add one")
         case "same" if old_type is None:
             report.problem(
                 "volume_type",
-                "the policy `same` needs its old type, which is not in the bank: name the cloud it was in with "
-                "--source-cloud, or add a rule to the site map",
+                "the policy `same` needs its old type, which is not in the bank",
+                "name the cloud it was in with --source-cloud, or add a rule to the site map",
             )
         case "same":
             return old_type

@@ -22,14 +22,14 @@ def zone_of(resource: Resource, original: str | None, selection: Selection, repo
         case "same":
             return original
         case "fail":
-            report.problem("availability_zone", f"no rule of the site map speaks of zone {original!r}: add one")
+            report.problem("availability_zone", f"no rule of the site map speaks of zone {original!r}", "add one")
         case "default":
             selection.by_policy("zone", resource, "availability_zone", original, None)
         case _:
             report.finding(
                 "availability_zone",
-                f"it was in zone {original!r}; the target's default zone is used unless restore_availability_zone "
-                "names one",
+                f"it was in zone {original!r}; the target's default zone is used",
+                "restore_availability_zone names another",
             )
     return None
 
@@ -56,4 +56,4 @@ def check_volume_zone(zone: str | None, target: Target, report: Report) -> None:
 def _check(service: str, zone: str, known: list[str], command: str, report: Report) -> None:
     if zone not in known:
         mend = offer(_PARAMETER, known, command)
-        report.problem(_PARAMETER, f"{service} has no zone {zone!r} in service: {mend}")
+        report.problem(_PARAMETER, f"{service} has no zone {zone!r} in service", mend)

@@ -15,7 +15,7 @@ from restore_worker.cli.arguments import STDOUT, CommandWithExample, add_request
 from restore_worker.cli.wording import Shown, aligned, grouped_findings, label, moment
 from restore_worker.errors import RestoreError, printable
 from restore_worker.export import write_hot
-from restore_worker.plan import Finding, PlannedResource, Problem
+from restore_worker.plan import Finding, PlannedResource
 from restore_worker.plugin import Produces
 from restore_worker.render import Rendering
 from restore_worker.template import Hot
@@ -30,11 +30,12 @@ _HOW = {
 class Plan(CommandWithExample, ShowOne):
     """Show what a restore would do, with its template and every problem.
 
-    Runs in this process alone: no worker, no Redis and no cloud is asked, and
-    nothing is built. Exit code 1 if there is a problem.
+    Runs in this process alone, without workers and Redis, and builds nothing.
+    With --cloud the target is looked at, too: all that the restore needs and
+    would not find there is told at once. Exit code 1 if there is a problem.
     """
 
-    example = "restore-worker plan latest --bank /backups/karbor --output app.yaml"
+    example = "restore-worker plan latest --bank /backups/karbor --cloud target"
     columns = ("checkpoint", "choice", "resources", "changes", "findings", "problems", "template")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -167,7 +168,7 @@ def _findings(findings: Sequence[Finding]) -> Shown:
     return Shown(found.machine_readable(), _section(heading, str(found).splitlines()))
 
 
-def _problems(problems: Sequence[Problem]) -> Shown:
+def _problems(problems: Sequence[Finding]) -> Shown:
     lines = [printable(str(problem)) for problem in problems]
     return Shown([each._asdict() for each in problems], _section(f"Problems ({len(problems)}):", lines))
 

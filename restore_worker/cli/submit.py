@@ -54,6 +54,13 @@ class _Submitting(CommandWithExample):
             help="restore checkpoints of this project although the target is another (repeatable)",
         )
         parser.add_argument(
+            "--unchecked",
+            action="store_false",
+            dest="check",
+            help="do not look first whether the target has all that the restore needs: the workers will, and the "
+            "restore fails then instead of being refused",
+        )
+        parser.add_argument(
             "--idempotency-key",
             metavar="KEY",
             help="a name for this request: given again with the same request, it makes no second restore, and the "
@@ -88,9 +95,9 @@ class _Submitting(CommandWithExample):
 class Submit(_Submitting):
     """Have the workers restore a checkpoint, and print the restore's id.
 
-    With a cloud (--cloud, or OS_CLOUD) the application is built there, once a
-    worker has seen that the cloud has all it needs; without one the restore ends
-    with its template, and nothing is built.
+    With a cloud (--cloud, or OS_CLOUD) the application is built there, if the
+    cloud has all that it needs: that is looked for here, and by a worker once
+    more. Without one the restore ends with its template, and nothing is built.
     """
 
     example = "restore-worker submit latest --bank /backups/karbor --cloud target --wait"
@@ -135,6 +142,7 @@ class Submit(_Submitting):
             name_prefix=parsed_args.name_prefix,
             source_cloud=parsed_args.source_cloud,
             allow_projects=parsed_args.allow_projects,
+            check=parsed_args.check,
             force=parsed_args.force,
             idempotency_key=parsed_args.idempotency_key,
         )
@@ -183,6 +191,7 @@ class Drill(_Submitting):
             name_prefix=parsed_args.name_prefix,
             source_cloud=parsed_args.source_cloud,
             allow_projects=parsed_args.allow_projects,
+            check=parsed_args.check,
             idempotency_key=parsed_args.idempotency_key,
             ttl=parsed_args.ttl,
         )

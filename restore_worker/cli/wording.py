@@ -85,13 +85,13 @@ def grouped_findings(findings: Sequence[Finding]) -> Shown:
     """Return findings as a column: a line for each type, and below it what is to be known of which resources."""
     by_type: dict[str, dict[tuple[str, str], list[str]]] = {}
     for each in findings:
-        names = by_type.setdefault(each.type, {}).setdefault((each.field, each.reason), [])
+        names = by_type.setdefault(each.type, {}).setdefault((each.field, each.text), [])
         if each.id:
             names.append(each.name or each.id)
     lines = []
     for resource_type, told in by_type.items():
         lines.append(printable(resource_type))
-        for (field, reason), names in told.items():
+        for (field, text), names in told.items():
             whose = f" of {listed(names)}" if names else ""
-            lines.append(printable(f"  {field}{whose}: {reason}"))
+            lines.append(printable(f"  {field}{whose}: {text}"))
     return Shown([each._asdict() for each in findings], "\n".join(lines))

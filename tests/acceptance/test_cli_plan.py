@@ -99,7 +99,7 @@ def test_every_sample_is_planned_or_refused_with_the_reason(cli, sample, tmp_pat
     for problem in found["problems"]:
         assert problem["type"] in unknown
         assert problem["id"]
-        assert "no plugin" in problem["message"]
+        assert "no plugin" in problem["found"]
     assert done.returncode == (1 if unknown else 0)
     # A volume with bytes in the bank is built before the stack: alone it leaves nothing for Heat.
     assert file.exists() == (found["template"] is not None)
@@ -332,7 +332,7 @@ def test_an_unknown_parameter_is_a_problem_that_tells_the_known_ones(plan):
     [problem] = json.loads(done.stdout)["problems"]
     assert done.returncode == 1
     assert problem["field"] == "parameter restore_flavour"
-    assert "restore_flavor_id" in problem["message"]
+    assert "restore_flavor_id" in problem["mend"]
 
 
 @pytest.fixture
@@ -358,13 +358,15 @@ def test_the_bytes_are_compared_unless_that_is_not_wanted(plan, damaged):
 # The cloud
 
 
-def test_a_cloud_is_only_looked_up_by_name(plan, tmp_path):
+def test_a_cloud_that_is_named_must_be_there(plan, tmp_path):
     clouds = tmp_path / "clouds.yaml"
     clouds.write_text(
         "clouds:\n  target:\n    auth: {auth_url: 'http://127.0.0.1:1/', username: u, password: secret}\n"
     )
     env = {"OS_CLIENT_CONFIG_FILE": str(clouds)}
-    assert plan("--cloud", "target", env=env).returncode == 0
+    away = plan("--cloud", "target", env=env)
+    assert (away.returncode, away.stdout) == (1, "")
+    assert away.stderr.startswith("cloud target does not answer")
     done = plan("--cloud", "tarmac", env=env)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "clouds.yaml has no cloud 'tarmac', it names target\n"

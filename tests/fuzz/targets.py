@@ -114,7 +114,7 @@ def metadata(data: bytes) -> None:
     bank: Bank = MemoryBank({**_OBJECTS, f"checkpoints/{WHOLE.id}/resource-data/{node.id}/metadata": data[1:]})
     rendering = render(make_plan(bank, WHOLE.id), verify=False)
     for problem in rendering.problems:
-        assert "broke:" not in problem.message, problem
+        assert "broke:" not in problem.text, problem
         assert printable(str(problem)) == str(problem)
     if rendering.hot:
         check_functions(rendering.hot)
@@ -142,7 +142,7 @@ def request(data: bytes) -> None:
                 parameters={target: {key: value}} if target else None,
             )
             for problem in plan.problems:
-                assert "broke:" not in problem.message, problem
+                assert "broke:" not in problem.text, problem
 
 
 def check_functions(hot: Hot) -> None:

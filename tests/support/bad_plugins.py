@@ -205,4 +205,4 @@ class ChecksByTrying(NotePlugin):
 class ExpectsWhatItChecks(NotePlugin):
     def check(self, resource, work, target, report):
         flavor = target.connection().compute.find_flavor(work.text)
-        report.problem("flavor", f"flavor {flavor.id} is too small")
+        report.problem("flavor", f"flavor {flavor.id} is too small", "take another")

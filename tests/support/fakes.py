@@ -25,7 +25,12 @@ class Told(NamedTuple):
 
     id: str
     field: str
-    text: str
+    found: str
+    mend: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.found}: {self.mend}" if self.mend else self.found
 
 
 @dataclass
@@ -36,11 +41,11 @@ class FakeReport:
     findings: list[Told] = field(default_factory=list)
     problems: list[Told] = field(default_factory=list)
 
-    def finding(self, field: str, reason: str) -> None:
-        self.findings.append(Told(self.id, field, reason))
+    def finding(self, field: str, found: str, mend: str = "") -> None:
+        self.findings.append(Told(self.id, field, found, mend))
 
-    def problem(self, field: str, message: str) -> None:
-        self.problems.append(Told(self.id, field, message))
+    def problem(self, field: str, found: str, mend: str) -> None:
+        self.problems.append(Told(self.id, field, found, mend))
 
 
 class FakeSelection:
@@ -251,5 +256,5 @@ class FakeTarget:
             self.answers[what] = ask()
         return self.answers[what]
 
-    def data_size(self, data: BankData) -> int:  # noqa: ARG002 - all have one size
+    def data_size(self, resource: Resource, data: BankData) -> int:  # noqa: ARG002 - all have one size
         return self.size

@@ -48,13 +48,10 @@ class LedgerTwin(TwinReader):
     # The submitter's side
 
     def record(self, new: NewRestore, *, force: bool = False) -> str:
-        earlier = [self._seen_of(each) for each in self._restores.values() if self._find(each.new.id)]
         if new.id in self._restores:
             return new.id
-        if (named := named_before(new, earlier)) is not None:
+        if (named := self.recorded_before(new, force=force)) is not None:
             return named
-        if not (force or new.ttl):
-            refuse_twice(new, earlier)
         resources: list[Resource] = []
         for node, children, work in zip(new.nodes, new.children, new.work, strict=True):
             resource = Resource(node, work, [resources[child] for child in children])
@@ -70,6 +67,13 @@ class LedgerTwin(TwinReader):
         self._note(restore, RestoreState.PENDING)
         self._look_at(restore)
         return new.id
+
+    def recorded_before(self, new: NewRestore, *, force: bool = False) -> str | None:
+        earlier = [self._seen_of(each) for each in self._restores.values() if self._find(each.new.id)]
+        named = named_before(new, earlier)
+        if named is None and not (force or new.ttl):
+            refuse_twice(new, earlier)
+        return named
 
     def resume(self, restore_id: str) -> int:
         restore = self._find(restore_id)

@@ -154,6 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
                 query, body = parse_qs(urlsplit(self.path).query), json.loads(request.body or b"null")
                 with self.stub.lock:
                     return Answer(*self.stub.heat.answer(request.method, rest, query, body))
+            case ["orchestration", "stacks", "preview"]:
+                # What Heat says to a template that lacks a value.
+                return Answer(400, {"error": {"type": "UserParameterMissing", "message": "absent"}, "code": 400})
             case [""]:
                 return Answer(300, {"versions": {"values": [self._version("v3.14", "v3")]}})
             case ["v3"]:

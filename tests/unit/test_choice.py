@@ -198,7 +198,7 @@ def test_a_submitted_restore_tells_of_its_choice(tmp_path):
     submitted = restore.submit(
         "latest", bank=tmp_path, resources=[nodes.SERVER], skip=["disk"], parameters=parameters, create_stack=False
     )
-    assert {(each.id, each.reason) for each in submitted.findings if each.field == "choice"} == {
+    assert {(each.id, each.text) for each in submitted.findings if each.field == "choice"} == {
         ("picture", "restored, too: OS::Nova::Server 'spare' (spare) needs it"),
         ("project", "restored, too: OS::Nova::Server 'spare' (spare) needs it"),
         ("disk", "left out: it is skipped"),
@@ -225,7 +225,7 @@ def test_the_prefix_is_before_every_name_that_is_given(tmp_path):
     assert [each.work.name for each in rendering.plan.resources if each.resource.id == "picture"] == [
         "drill picture"
     ]
-    [told] = [each.reason for each in rendering.findings if each.field.endswith("default.name")]
+    [told] = [each.text for each in rendering.findings if each.field.endswith("default.name")]
     assert "'drill default-restored'" in told
 
 
@@ -241,8 +241,8 @@ def test_a_name_that_becomes_too_long_is_told_where_it_stands(tmp_path):
     banks.write(shop(name="d" * 200), tmp_path)
     assert restore.plan("latest", bank=tmp_path, name_prefix="p" * 55).problems == ()
     [problem] = restore.plan("latest", bank=tmp_path, name_prefix="p" * 56).problems
-    assert problem[:2] == (nodes.VOLUME, "disk")
-    assert (problem.field, problem.message) == (
+    assert problem[1:3] == (nodes.VOLUME, "disk")
+    assert (problem.field, problem.text) == (
         "name",
         "with its prefix the name has 256 characters, more than 255: shorten the prefix by 1",
     )

@@ -146,7 +146,7 @@ def test_a_damaged_resource_is_told_by_name_and_field(tmp_path, node, damage, fi
     own = [each for each in problems if (each.type, each.id) == node.key]
     assert len(own) == 1
     assert own[0].field.startswith(field) or field in own[0].field
-    assert words in own[0].message
+    assert words in own[0].text
     sentence = str(own[0])
     assert node.type in sentence
     assert node.id in sentence
@@ -167,7 +167,7 @@ def test_a_failed_resource_of_an_available_checkpoint_is_told(tmp_path, status):
     (tmp_path / "checkpoints" / WHOLE.id / data_of(VOLUME.id, "status")).write_text(status)
     [problem] = make_plan(open_bank(str(tmp_path)), WHOLE.id).problems
     assert (problem.id, problem.field) == (VOLUME.id, "status")
-    assert f"{status!r}" in problem.message
+    assert f"{status!r}" in problem.text
 
 
 def test_a_type_that_nobody_restores_is_told(tmp_path):
@@ -181,7 +181,7 @@ def test_bytes_that_are_not_those_that_were_saved_are_told(tmp_path, chunk):
     plan = plan_of(WHOLE, tmp_path, Truncated(data_of(IMAGE.id, chunk)))
     [problem] = render(plan).problems
     assert problem.id == IMAGE.id
-    assert "MD5" in problem.message
+    assert "MD5" in problem.text
 
 
 # Anything at all
@@ -251,7 +251,7 @@ def told(bank, node, metadata):
         rendering = render(make_plan(open_bank(str(bank)), SMALL.id))
     finally:
         path.write_bytes(old)
-    assert [each for each in rendering.problems if "broke:" in each.message] == []
+    assert [each for each in rendering.problems if "broke:" in each.text] == []
     if rendering.hot:
         judge(rendering.hot.text)
     return rendering

@@ -165,7 +165,7 @@ def test_what_is_no_json_is_told_by_its_place(tmp_path, data):
     (folder / METADATA).write_bytes(data)
     [problem] = restore.plan(WHOLE.id, bank=tmp_path, verify=False).problems
     assert (problem.id, problem.field) == (VOLUME.id, "metadata")
-    assert problem.message.startswith("it is no JSON (")
+    assert problem.text.startswith("it is no JSON (")
     (folder / INDEX).write_bytes(data)
     with pytest.raises(CheckpointError, match=f"^checkpoint {WHOLE.id}: index.json is no JSON "):
         restore.plan(WHOLE.id, bank=tmp_path)
@@ -404,7 +404,7 @@ def test_any_value_of_a_parameter_is_told_or_taken(samples, data, value):
     name = data.draw(st.sampled_from(sorted(installed()[resource_type].Parameters.model_fields)) | st.text())
     plan = make_plan(samples, WHOLE.id, parameters={resource_type: {name: value}})
     for problem in plan.problems:
-        assert "broke:" not in problem.message
+        assert "broke:" not in problem.text
         assert printable(str(problem)) == str(problem)
 
 

@@ -120,7 +120,7 @@ HIDDEN = st.recursive(
 def test_a_function_of_heat_in_a_bank_is_told_or_left_out(place, value):
     rendering = rendered(*place, value)
     for problem in rendering.problems:
-        assert "broke:" not in problem.message
+        assert "broke:" not in problem.text
     if rendering.hot:
         check_functions(rendering.hot)
         assert "/etc/passwd" not in rendering.hot.text

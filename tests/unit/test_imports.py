@@ -27,7 +27,7 @@ ROWS = (
     ("plugin", "registry", "context"),
     ("definitions", "parameters", "changes", "choice", "plan", "render"),
     ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger", "redis_state"),
-    ("session", "cloud_errors", "cloud", "ownership", "stack"),
+    ("session", "cloud_errors", "cloud", "ownership", "stack", "target", "inspection"),
     ("canvas", "app"),
     ("stopping", "lease", "worker", "building"),
     ("attempt", "belongings", "creation", "discarding", "drills", "poller", "preflight"),
@@ -55,7 +55,7 @@ LAZY = {
     ("plugin", "openstack"): "the type of a plugin's connection, for checkers only",
     ("context", "openstack"): "the same",
     ("building", "openstack"): "the same",
-    ("preflight", "openstack"): "the same",
+    ("target", "openstack"): "the same",
     ("testing", "openstack"): "the same",
     ("testing", "requests"): "the type of an answer, when a test talks to a made-up cloud",
 }

@@ -106,7 +106,7 @@ def test_credentials_that_are_no_good_for_stacks_are_refused_before_resources_ar
 
 def test_everything_is_told_at_once_and_what_are_too_many_words_is_counted(monkeypatch):
     checked = Checked(monkeypatch, size=60)
-    checked.tell = lambda index, _, report: report.problem("flavor", f"no flavor {index}")
+    checked.tell = lambda index, _, report: report.problem("flavor", f"no flavor {index}", "make one")
     refused = checked.refusal()
     assert len(refused.problems) == 60
     lines = str(refused).splitlines()

@@ -51,6 +51,9 @@ class Step(Definition):
     obstacle: str = "/"
     # Seconds that who is "flaky" or "unwell" asks for before it is tried again.
     after: float = 0.0
+    # What it would look for on the target and not find, and what it tells of the target.
+    lacks: str = ""
+    tells: str = ""
     # Of its data in the bank.
     chunks: int = 0
     checksum: str = ""
@@ -74,6 +77,12 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
         if work.ends == "fatal" and Path(work.obstacle).exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return BankData(work.chunks, work.checksum) if work.chunks else None
+
+    def check(self, resource, work, target, report):
+        if work.lacks:
+            report.problem("thing", f"the target has no {work.lacks}", f"make a {work.lacks}")
+        if work.tells:
+            report.finding("thing", work.tells)
 
     def restore(self, resource, work, template, context):
         first = _log(context.restore_id, resource.id)

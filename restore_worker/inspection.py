@@ -1,0 +1,84 @@
+"""What a restore needs of its target, looked for through the target's APIs: read only, and all is told at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from restore_worker import cloud
+from restore_worker.errors import RestoreError, Retriable
+from restore_worker.plan import Finding, Severity
+from restore_worker.registry import Registry
+from restore_worker.render import Step
+from restore_worker.resource import Resource
+from restore_worker.stack import Heat
+from restore_worker.target import TargetCloud
+from restore_worker.template import Hot
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One look at a target for one restore. Its methods add to ``findings``, and raise only `Retriable` errors."""
+
+    target: TargetCloud
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What makes the restore impossible."""
+        return [each for each in self.findings if each.severity is Severity.ERROR]
+
+    @property
+    def others(self) -> list[Finding]:
+        """What comes back differently or not at all."""
+        return [each for each in self.findings if each.severity is not Severity.ERROR]
+
+    def check_credentials(self) -> None:
+        """Look whether Heat can act for the user."""
+        with self.collecting():
+            cloud.check_credentials(self.target.name)
+
+    def check_resources(self, steps: Iterable[Step], registry: Registry) -> None:
+        """Have every plugin look for what its resource needs."""
+        for resource, work, _ in steps:
+            with self.collecting(), cloud.translated(self.target.name):
+                registry[resource.type].check(resource, work, self.target, _Report(resource, self.findings))
+
+    def check_room(self, hot: Hot) -> None:
+        """Look whether Heat takes a stack of the template's size."""
+        with self.collecting():
+            Heat(self.target.name).try_room(hot)
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Make a finding of an error that will not pass."""
+        try:
+            yield
+        except RestoreError as error:
+            if isinstance(error, Retriable):
+                raise
+            self._add(str(error))
+
+    def _add(self, found: str) -> None:
+        told = Finding(Severity.ERROR, "", "", "", "", found)
+        # A service that is not there is not there for a thousand resources.
+        if told not in self.findings:
+            self.findings.append(told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What a plugin tells of the target (`restore_worker.plugin.Report`)."""
+
+    resource: Resource
+    findings: list[Finding]
+
+    def finding(self, field: str, found: str, mend: str = "") -> None:
+        self._add(Severity.WARNING, field, found, mend)
+
+    def problem(self, field: str, found: str, mend: str) -> None:
+        self._add(Severity.ERROR, field, found, mend)
+
+    def _add(self, severity: Severity, field: str, found: str, mend: str) -> None:
+        self.findings.append(Finding(severity, *self.resource.key, self.resource.name, field, found, mend))
