@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from restore_worker import cloud
 from restore_worker.errors import RestoreError, Retriable
 from restore_worker.plan import Finding, Severity
+from restore_worker.quotas import shortages
 from restore_worker.registry import Registry
 from restore_worker.render import Step
 from restore_worker.resource import Resource
-from restore_worker.stack import Heat
+from restore_worker.stack import Heat, StackRefusedError
+from restore_worker.stack_preview import refusals
 from restore_worker.target import TargetCloud
 from restore_worker.template import Hot
 
@@ -45,10 +47,23 @@ class Inspection:
             with self.collecting(), cloud.translated(self.target.name):
                 registry[resource.type].check(resource, work, self.target, _Report(resource, self.findings))
 
-    def check_room(self, hot: Hot) -> None:
-        """Look whether Heat takes a stack of the template's size."""
+    def check_quotas(self) -> None:
+        """Look whether what was claimed meanwhile fits beside what the project has."""
+        if self.target.claims.total():
+            with self.collecting(), cloud.translated(self.target.name):
+                self.findings.extend(shortages(self.target.claims, self.target.connection()))
+
+    def check_stack(self, hot: Hot) -> None:
+        """Look whether Heat takes a stack of the template's size, and unless there are errors, what is in it."""
         with self.collecting():
-            Heat(self.target.name).try_room(hot)
+            heat = Heat(self.target.name)
+            try:
+                heat.try_room(hot)
+            except StackRefusedError as error:
+                told = (error.field, error.found, error.mend)
+                self.findings.append(Finding(Severity.ERROR, "OS::Heat::Stack", "", "", *told))
+            if not self.errors:
+                self.findings.extend(refusals(hot, lambda template: heat.try_template(template, hot.values)))
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:

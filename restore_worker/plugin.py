@@ -188,6 +188,15 @@ class Target(Protocol):
         what: names the question, such as ``flavor m1.small``.
         """
 
+    def claim(self, service: str, quota: str, amount: int, *, once: str = "", passing: bool = False) -> None:
+        """Note that the resource needs so much of a quota: what all of them need too much of is told at the end.
+
+        service: ``compute``, ``volume``, ``network`` or ``image``.
+        quota: such as ``cores``, ``gigabytes_ssd``, ``security_group_rules`` or ``image_size_total``.
+        once: names what several resources need but once, such as ``key pair web``.
+        passing: it is given back before the next one needs it, so that the largest counts.
+        """
+
     def data_size(self, resource: Resource, data: BankData) -> int:
         """Return how many bytes the resource's chunks have in the bank; as JSON text they are longer."""
 

@@ -100,6 +100,9 @@ class _Checks:
                     check_chunks(self.source, self.record.checkpoint, resource.id, data.chunks)
         if self.record.cloud:
             self.inspection.check_resources(left, installed())
+            # Later, what the restore has made is in the way of its own claims.
+            if self.record.epoch == 1:
+                self.inspection.check_quotas()
 
     def check_room(self) -> None:
         """Look whether Heat takes a stack of the template's size; one that is there already had room."""
@@ -110,7 +113,7 @@ class _Checks:
         with self.inspection.collecting():
             hot = None if problems else assemble(fragments, self.record.description)
             if hot is not None and Heat(self.record.cloud).find(stack_name(self.record.id)) is None:
-                self.inspection.check_room(hot)
+                self.inspection.check_stack(hot)
 
     def _steps(self, without: ResourceState | None = None) -> Iterator[Step]:
         """Yield the steps of the restore, but not those in the state."""

@@ -271,8 +271,9 @@ def _inspected(rendering: Rendering, target: TargetCloud, *, wants_stack: bool) 
     inspection.check_credentials()
     if not inspection.errors:
         inspection.check_resources(steps, installed())
+        inspection.check_quotas()
         if wants_stack and rendering.hot is not None:
-            inspection.check_room(rendering.hot)
+            inspection.check_stack(rendering.hot)
     return inspection
 
 

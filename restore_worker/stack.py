@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,14 @@ _BESIDE = 500
 def stack_name(restore_id: str) -> str:
     """Return the name of a restore's stack."""
     return f"restore-{restore_id}"
+
+
+class StackRefusedError(CloudError):
+    """Heat would not take a stack, whatever is in it: ``field`` says what is in the way."""
+
+    def __init__(self, field: str, found: str, mend: str) -> None:
+        super().__init__(f"{found}: {mend}")
+        self.field, self.found, self.mend = field, found, mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +125,10 @@ class Heat:
             return {found.name: found for found in stacks if found.status != _GONE}
 
     def try_room(self, hot: Hot) -> None:
-        """Return if Heat has room for one more stack, and takes template and request so large; changes nothing.
+        """Return if the user may have one more stack, with template and request so large; changes nothing.
 
         hot: it may lack values yet.
+        Raises StackRefusedError otherwise.
         """
         with translated(self._cloud, "trying how large a stack may be"):
             try:
@@ -132,11 +142,30 @@ class Heat:
                         # Heat says itself what to do about too many stacks.
                         advice = "" if "per tenant" in words else "restore less at a time, or "
                         said = discreet(self._cloud, words).rstrip(".")
-                        raise CloudError(
+                        raise StackRefusedError(
+                            "limits",
                             f"Heat of cloud {self._cloud} takes no stack of {hot.resources} resources and"
-                            f" {len(hot.text)} characters: {said}; {advice}have the limit raised"
+                            f" {len(hot.text)} characters: {said}",
+                            f"{advice}have the limit raised",
                         ) from None
                 raise
+            except heat.HTTPForbidden as error:
+                raise StackRefusedError(
+                    "roles",
+                    f"Heat of cloud {self._cloud} lets the user create no stack: {self._said(error)}",
+                    "have an admin give the user the role that the cloud wants of stack owners, such as "
+                    "heat_stack_owner or member (openstack role add)",
+                ) from None
+
+    def try_template(self, template: Mapping[str, Any], values: Mapping[str, str]) -> str | None:
+        """Return why Heat would not take the template with these values, None if it would; changes nothing."""
+        name = stack_name(f"room-{uuid.uuid4()}")
+        with translated(self._cloud, "trying what Heat says of the template"):
+            try:
+                self._client.stacks.preview(stack_name=name, template=template, parameters=values)
+            except heat.HTTPBadRequest as error:
+                return self._said(error)
+        return None
 
     def preview(self, restore_id: str, hot: Hot) -> None:
         """Have Heat check the template against the cloud; a stack that is there already is left to `create`."""
@@ -246,6 +275,10 @@ class Heat:
         with translated(self._cloud, f"reading the outputs of the stack {stack_id}"):
             outputs = self._client.stacks.get(stack_id).outputs
         return {each["output_key"]: json.dumps(each["output_value"]) for each in outputs}
+
+    def _said(self, error: heat.HTTPException) -> str:
+        answer = error.error.get("error") or {}
+        return discreet(self._cloud, str(answer.get("message") or error.error.get("explanation") or error))
 
     def _require_mark(self, name: str, mark: str) -> None:
         """Return if the stack of that name has the tag; CloudUnavailableError if it is just being deleted."""

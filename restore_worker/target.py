@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from restore_worker import cloud
 from restore_worker.bank import Bank, data_size
 from restore_worker.plugin import BankData
+from restore_worker.quotas import Claims, Quota
 from restore_worker.resource import Resource
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ class TargetCloud:
 
     name: of the cloud in clouds.yaml.
     bank, checkpoint: what is restored.
+    claims: what its resources need of quotas.
     """
 
     name: str
     bank: Bank
     checkpoint: str
+    claims: Claims = field(default_factory=Claims)
     _answers: dict[str, Any] = field(default_factory=dict)
 
     def connection(self) -> Connection:
@@ -41,6 +44,10 @@ class TargetCloud:
                 self._answers[what] = ask()
         answer: Found = self._answers[what]
         return answer
+
+    def claim(self, service: str, quota: str, amount: int, *, once: str = "", passing: bool = False) -> None:
+        """Note that the restore needs so much of a quota."""
+        self.claims.add(Quota(service, quota), amount, once, passing=passing)
 
     def data_size(self, resource: Resource, data: BankData) -> int:
         """Return how many bytes the resource's chunks have in the bank."""

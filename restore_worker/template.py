@@ -278,21 +278,22 @@ def _resource(resource: HeatResource) -> dict[str, Any]:
 def _check_references(resources: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
     for name, entry in resources.items():
         waits = (("get_resource", target) for target in entry.get("depends_on", ()))
-        for kind, target in (*_references(entry["properties"]), *waits):
+        for kind, target in (*references(entry["properties"]), *waits):
             if target not in (resources if kind == "get_resource" else parameters):
                 raise TemplateError(f"{name} refers to {target}, which nobody restored")
 
 
-def _references(value: Any) -> Iterable[tuple[str, str]]:
+def references(value: Any) -> Iterable[tuple[str, str]]:
+    """Yield what a part of a template refers to: ``get_resource`` or ``get_param``, and the name."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key in ("get_resource", "get_param") and isinstance(item, str) and len(value) == 1:
                 yield key, item
             else:
-                yield from _references(item)
+                yield from references(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _references(item)
+            yield from references(item)
 
 
 class _Dumper(yaml.CSafeDumper):

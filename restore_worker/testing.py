@@ -326,6 +326,9 @@ class _EmptyTarget:
     def look(self, what: str, ask: Callable[[], Found]) -> Found:  # noqa: ARG002 - nobody else asks
         return ask()
 
+    def claim(self, service: str, quota: str, amount: int, *, once: str = "", passing: bool = False) -> None:
+        """Take it: what has nothing has no quotas either."""
+
     def data_size(self, resource: Resource, data: BankData) -> int:  # noqa: ARG002 - however large
         return 0
 

@@ -12,8 +12,10 @@ from restore_worker.sitemap import Shape
 
 if TYPE_CHECKING:
     from openstack.compute.v2.flavor import Flavor
+    from openstack.image.v2.image import Image
 
 _PARAMETER = "restore_flavor_id"
+_GIB = 1024**3
 
 
 def flavor_of(server: Resource, original: str, selection: Selection, report: Report) -> str:
@@ -33,11 +35,33 @@ def flavor_of(server: Resource, original: str, selection: Selection, report: Rep
     return original
 
 
-def check_flavor(flavor: str, target: Target, report: Report) -> None:
-    """Tell unless the target has the flavor."""
+def check_flavor(flavor: str, target: Target, report: Report) -> Flavor | None:
+    """Return the target's flavor and claim what a server of it takes; None once the report is told."""
     known = flavors(target)
     mend = offer(_PARAMETER, (each.name for each in known), "openstack flavor list")
-    require(flavor, known, "flavor", mend, "flavor", report)
+    found = require(flavor, known, "flavor", mend, "flavor", report)
+    if found is not None:
+        target.claim("compute", "cores", found.vcpus)
+        target.claim("compute", "ram", found.ram)
+    return found
+
+
+def check_fit(flavor: Flavor, image: Image, report: Report) -> None:
+    """Tell if an image of the target is too large for the flavor, as Nova compares them."""
+    # Without a disk of its own, a flavor lets servers have as large a one as the image needs.
+    least = max(image.min_disk or 0, -(-(image.size or 0) // _GIB))
+    if 0 < flavor.disk < least:
+        report.problem(
+            "flavor",
+            f"flavor {flavor.name!r} has a disk of {flavor.disk} GiB, and image {image.id} needs {least} GiB",
+            f"set {_PARAMETER} to a larger one",
+        )
+    if flavor.ram < (image.min_ram or 0):
+        report.problem(
+            "flavor",
+            f"flavor {flavor.name!r} has {flavor.ram} MiB of RAM, and image {image.id} needs {image.min_ram} MiB",
+            f"set {_PARAMETER} to a larger one",
+        )
 
 
 def flavors(cloud: Target) -> Sequence[Flavor]:

@@ -65,6 +65,7 @@ class FloatingIp(BaseModel):
         """Look for the network that the new address comes from, or for the original address."""
         if self.public_network_id is not None:
             check_external_network(self.public_network_id, target, "public_network_id", report)
+            target.claim("network", "floating_ips", 1)
             return
         ips = target.look("floating IPs", lambda: _floating_ips(target.connection()))
         if obstacle := _obstacle(self.address, _having(self.address, ips)):

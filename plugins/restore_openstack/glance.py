@@ -7,11 +7,9 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
 from restore_openstack.lookups import or_none
 from restore_worker.errors import CloudUnavailableError
-from restore_worker.plugin import BankData, Context, Definition, Report, StillBuilding, Target
+from restore_worker.plugin import BankData, Context, Definition, StillBuilding, Target
 from restore_worker.resource import Resource
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ _MIB = 1024**2
 _SECONDS = (60, 1800)
 # Bytes sent at once; uWSGI, in front of many a Glance, takes less than 1 MiB.
 _PART = 512 * 1024
-_NOTHING_TO_SAY = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 
 class ImageMetadata(Definition):
@@ -37,46 +34,11 @@ class ImageMetadata(Definition):
     container_format: str
 
 
-class _Quota(BaseModel):
-    limit: int
-    usage: int
-
-
-class _Usage(BaseModel):
-    """What Glance says of a project; what has no limit it leaves out."""
-
-    usage: dict[str, _Quota]
-
-
-def check_room(resource: Resource, data: BankData, target: Target, report: Report) -> None:
-    """Tell if one image more, or one so large, is more than Glance lets the project have, as far as it says so."""
-    usage = target.look("limits of Glance", lambda: _usage(target.connection()))
-    count, total = usage.get("image_count_total"), usage.get("image_size_total")
-    if count is not None and 0 <= count.limit <= count.usage:
-        report.problem(
-            "data",
-            f"it takes an image, but of {count.limit} images the project has {count.usage}",
-            "delete some, or have an admin raise image_count_total (openstack limit set)",
-        )
-    if total is None or total.limit < 0:
-        return
+def claim_room(resource: Resource, data: BankData, target: Target, *, passing: bool = False) -> None:
+    """Claim the room for an image of the bytes; passing: it is deleted as soon as there is a volume of it."""
+    target.claim("image", "image_count_total", 1, passing=passing)
     size = -(-target.data_size(resource, data) // _MIB)
-    if total.usage + size > total.limit:
-        report.problem(
-            "data",
-            f"its image takes {size} MiB, but of {total.limit} MiB of images the project has {total.usage} MiB",
-            "delete images, or have an admin raise image_size_total (openstack limit set)",
-        )
-
-
-def _usage(connection: Connection) -> dict[str, _Quota]:
-    from openstack.exceptions import raise_from_response
-
-    response = connection.image.get("/info/usage")
-    if response.status_code in _NOTHING_TO_SAY:
-        return {}
-    raise_from_response(response)
-    return _Usage.model_validate_json(response.content).usage
+    target.claim("image", "image_size_total", size, passing=passing)
 
 
 def upload(context: Context, original_id: str, name: str, metadata: ImageMetadata) -> str | None:

@@ -96,8 +96,8 @@ class ImagePlugin(RestorePlugin[ImageDefinition, ImageParameters, ImageWork]):
         return BankData(work.chunks, work.file.checksum)
 
     def check(self, resource: Resource, work: ImageWork, target: Target, report: Report) -> None:
-        """Ask whether Glance takes so many bytes."""
-        glance.check_room(resource, self.data(work), target, report)
+        """Claim the room that it needs in Glance."""
+        glance.claim_room(resource, self.data(work), target)
 
     def restore(self, resource: Resource, work: ImageWork, template: HeatTemplate, context: Context) -> None:
         """Upload the image and put its id."""

@@ -50,7 +50,10 @@ def key_pair_of(server: Resource, original: str | None, selection: Selection, re
 
 def check_key_pair(key: KeyPair, target: Target, report: Report) -> None:
     """Tell unless the user who restores has the key pair; one that is created has a name of its own."""
-    if key.name is None or key.public_key is not None:
+    if key.name is None:
+        return
+    if key.public_key is not None:
+        target.claim("compute", "key_pairs", 1, once=key.name)
         return
     known = target.look("key pairs", lambda: list(target.connection().compute.keypairs()))
     if key.name not in [each.name for each in known]:

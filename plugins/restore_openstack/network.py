@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -31,6 +32,14 @@ from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatTemplate
 
 _IPV6 = 6
+_QUOTAS = {
+    NET: "networks",
+    SUBNET: "subnets",
+    ROUTER: "routers",
+    "OS::Neutron::Port": "ports",
+    SECURITY_GROUP: "security_groups",
+    "OS::Neutron::SecurityGroupRule": "security_group_rules",
+}
 
 
 class NetworkWork(BaseModel):
@@ -132,6 +141,8 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
             else:
                 existing.check(target, report)
         port.check_addresses(work.parts, work.existing, target, report)
+        for quota, amount in _needed(work.parts.values()).items():
+            target.claim("network", quota, amount)
 
     def restore(
         self,
@@ -157,6 +168,18 @@ def _check_isolated(parameters: NetworkParameters, report: Report) -> None:
         )
     if parameters.public_network_id is not None:
         report.problem("public_network_id", "an isolated copy has no way out", "leave it out")
+
+
+def _needed(parts: Iterable[Part]) -> Counter[str]:
+    """Return how much of Neutron's quotas the parts need."""
+    needed: Counter[str] = Counter()
+    for part in parts:
+        if part.type == SECURITY_GROUP:
+            needed["security_group_rules"] += len(part.properties["rules"])
+        # A router's interface that has no port drafted for it gets one.
+        if part.type in _QUOTAS or "subnet" in part.properties:
+            needed[_QUOTAS.get(part.type, "ports")] += 1
+    return needed
 
 
 def _is_connected(server: ResourceKey, network: ResourceKey, selection: Selection) -> bool:

@@ -74,6 +74,8 @@ class Nics(BaseModel):
                 choices = (f"{each.id} ({each.name})" for each in known if not each.is_router_external)
                 mend = offer("restore_net_id", choices, "openstack network list --internal")
                 require(link.otherwise, known, "network", mend, "networks", report)
+            # Nova makes the port.
+            target.claim("network", "ports", 1)
         for link in self.security_groups:
             if link.original_id is None:
                 mend = "there must be one of that name (openstack security group create, or set --name)"

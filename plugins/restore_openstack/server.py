@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
 from restore_openstack.disks import IMAGE, Disks, disks_of
-from restore_openstack.flavor import check_flavor, flavor_of
+from restore_openstack.flavor import check_fit, check_flavor, flavor_of
 from restore_openstack.floating_ip import FloatingIp, floating_ips_of
 from restore_openstack.key_pair import KeyPair, check_key_pair, discard_key_pair, key_pair_of, put_key_pair
 from restore_openstack.naming import name_of
@@ -19,6 +19,9 @@ from restore_openstack.zone import check_server_zone, zone_of
 from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection, Target
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatResource, HeatTemplate
+
+if TYPE_CHECKING:
+    from openstack.image.v2.image import Image
 
 
 class ServerWork(BaseModel):
@@ -123,11 +126,14 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
 
     def check(self, resource: Resource, work: ServerWork, target: Target, report: Report) -> None:
         """Look for flavor, key pair, zone, networks, groups, and image and addresses unless they are made anew."""
-        check_flavor(work.flavor, target, report)
+        target.claim("compute", "instances", 1)
+        flavor = check_flavor(work.flavor, target, report)
         check_key_pair(KeyPair(work.key_name, work.public_key), target, report)
         check_server_zone(work.availability_zone, target, report)
         if work.boot_image is not None and work.boot_image.original_id is None:
-            _check_image(work.boot_image.otherwise, target, report)
+            image = _check_image(work.boot_image.otherwise, target, report)
+            if image is not None and flavor is not None:
+                check_fit(flavor, image, report)
         work.nics.check(target, report)
         for floating_ip in work.floating_ips:
             floating_ip.check(target, report)
@@ -267,13 +273,18 @@ def _attach(server_id: str, volumes: Iterable[str], template: HeatTemplate) -> N
         template.put_resource(before[0], attachment)
 
 
-def _check_image(image: str, target: Target, report: Report) -> None:
+def _check_image(image: str, target: Target, report: Report) -> Image | None:
+    """Return the target's image, None once the report is told that there is none to use."""
+    from openstack.image.v2.image import Image
+
     glance = target.connection().image
     found = target.look(f"image {image}", lambda: glance.find_image(image, ignore_missing=True))
-    if found is None or found.status != "active":
+    if not isinstance(found, Image) or found.status != "active":
         status = "has no" if found is None else f"cannot use ({found.status})"
         report.problem(
             "image",
             f"the target {status} image {image}, which the checkpoint does not hold",
             f"put it there (openstack image create --id {image} --file FILE NAME), or leave the server out",
         )
+        return None
+    return found

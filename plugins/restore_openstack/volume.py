@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from restore_openstack import cinder, glance
 from restore_openstack.disks import VOLUME, disks_of
-from restore_openstack.lookups import or_none
 from restore_openstack.naming import name_of
 from restore_openstack.server_definition import SERVER
 from restore_openstack.volume_definition import VolumeDefinition, VolumeParameters, VolumeWork
@@ -107,15 +106,21 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         return BankData(work.chunks, work.file.checksum) if work.file else None
 
     def check(self, resource: Resource, work: VolumeWork, target: Target, report: Report) -> None:
-        """Look for what it is made of, its type and its zone, or ask whether Glance takes its bytes."""
+        """Look for what it is made of, its type and its zone, and claim the room that it needs."""
+        size = work.size
         if work.backup_id is not None:
-            _check_backup(work, target, report)
+            size = _check_backup(work, work.backup_id, target, report)
         elif work.snapshot_id is not None:
-            _check_snapshot(work.snapshot_id, target, report)
+            size = _check_snapshot(work, work.snapshot_id, target, report)
         elif data := self.data(work):
-            glance.check_room(resource, data, target, report)
-        check_volume_type(work.volume_type, target, report)
+            glance.claim_room(resource, data, target, passing=True)
         check_volume_zone(work.availability_zone, target, report)
+        kind = check_volume_type(work.volume_type, target, report)
+        # One of a snapshot has the type of that.
+        known = kind and (work.volume_type or not work.snapshot_id)
+        for suffix in ("", f"_{kind}") if known else ("",):
+            target.claim("volume", f"volumes{suffix}", 1)
+            target.claim("volume", f"gigabytes{suffix}", size or 0)
 
     def restore(self, resource: Resource, work: VolumeWork, template: HeatTemplate, context: Context) -> None:
         """Put the volume, or build it and put its id."""
@@ -198,10 +203,11 @@ def _boots_a_server(volume: Resource, servers: list[ResourceKey], selection: Sel
     )
 
 
-def _check_backup(work: VolumeWork, target: Target, report: Report) -> None:
+def _check_backup(work: VolumeWork, backup_id: str, target: Target, report: Report) -> int | None:
+    """Tell unless a volume can be made of the backup, and return the volume's size, None if it is not known."""
     from openstack.utils import supports_microversion
 
-    proxy, backup_id = target.connection().block_storage, work.backup_id or ""
+    proxy = target.connection().block_storage
     if work.direct and not target.look(
         cinder.FROM_BACKUP, lambda: supports_microversion(proxy, cinder.FROM_BACKUP)
     ):
@@ -211,28 +217,27 @@ def _check_backup(work: VolumeWork, target: Target, report: Report) -> None:
             "type or zone, or to boot from, of a backup",
             "leave the volume out",
         )
-    usable = target.look("backups", lambda: {each.id for each in proxy.backups(details=False, status="available")})
-    if backup_id in usable and not work.size:
-        return
-    backup = target.look(f"backup {backup_id}", lambda: or_none(lambda: proxy.get_backup(backup_id)))
+    # One by one it would take as many requests as there are volumes.
+    known = target.look("backups", lambda: {each.id: each for each in proxy.backups()})
+    backup = known.get(backup_id)
     # While it is restored elsewhere it has a status of its own.
     _check_source_status(
         "backup", backup_id, backup.status if backup else None, ("available", "restoring"), report
     )
-    if backup is not None and work.size and work.size < backup.size:
+    if backup is None:
+        return work.size
+    if work.size and work.size < backup.size:
         report.problem("restore_size", f"the backup has {backup.size} GiB", f"{work.size} GiB are too few")
+    return work.size or backup.size
 
 
-def _check_snapshot(snapshot_id: str, target: Target, report: Report) -> None:
+def _check_snapshot(work: VolumeWork, snapshot_id: str, target: Target, report: Report) -> int | None:
+    """Do the same for a snapshot."""
     proxy = target.connection().block_storage
-    usable = target.look(
-        "snapshots", lambda: {each.id for each in proxy.snapshots(details=False, status="available")}
-    )
-    if snapshot_id not in usable:
-        snapshot = target.look(f"snapshot {snapshot_id}", lambda: or_none(lambda: proxy.get_snapshot(snapshot_id)))
-        _check_source_status(
-            "snapshot", snapshot_id, snapshot.status if snapshot else None, ("available",), report
-        )
+    known = target.look("snapshots", lambda: {each.id: each for each in proxy.snapshots()})
+    snapshot = known.get(snapshot_id)
+    _check_source_status("snapshot", snapshot_id, snapshot.status if snapshot else None, ("available",), report)
+    return work.size or (snapshot.size if snapshot else None)
 
 
 def _check_source_status(

@@ -44,14 +44,21 @@ def volume_type_of(volume: Resource, size: int | None, selection: Selection, rep
     return None
 
 
-def check_volume_type(name: str | None, target: Target, report: Report) -> None:
-    """Tell unless the target has the type."""
-    if name is not None:
-        proxy = target.connection().block_storage
-        # Without "None" an admin would see but some of them; others may not say it, and Cinder ignores it.
-        types = target.look("volume types", lambda: list(proxy.types(is_public="None")))
-        mend = offer(_PARAMETER, (each.name for each in types), "openstack volume type list")
-        require(name, types, "volume type", mend, _PARAMETER, report)
+def check_volume_type(name: str | None, target: Target, report: Report) -> str | None:
+    """Tell unless the target has the type; return its name, that of the default one if ``name`` is None.
+
+    None if there is none that the user sees.
+    """
+    proxy = target.connection().block_storage
+    if name is None:
+        # Cinder knows the default one by this id.
+        default = target.look("default volume type", lambda: or_none(lambda: proxy.get_type("default")))
+        return default.name if default else None
+    # Without "None" an admin would see but some of them; others may not say it, and Cinder ignores it.
+    types = target.look("volume types", lambda: list(proxy.types(is_public="None")))
+    mend = offer(_PARAMETER, (each.name for each in types), "openstack volume type list")
+    found = require(name, types, "volume type", mend, _PARAMETER, report)
+    return found.name if found else None
 
 
 def _original(volume: Resource, selection: Selection) -> Any:

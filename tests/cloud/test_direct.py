@@ -247,23 +247,6 @@ def test_checks_tell_everything_that_is_not_there(demo, target, backup):
     assert told(demo, network) == {"public_network_id"}
 
 
-def test_images_are_checked_against_the_limit_of_glance(admin, demo):
-    (glance,) = admin.identity.services(type="image")
-    used = demo.image.get("/info/usage").json()["usage"]["image_size_total"]["usage"]
-    limit = admin.identity.create_limit(
-        project_id=demo.current_project_id,
-        service_id=glance.id,
-        region_id=demo.config.get_region_name(),
-        resource_name="image_size_total",
-        resource_limit=used + 500,
-    )
-    try:
-        assert told(demo, IMAGE, size=GIB) == told(demo, BYTES, size=GIB) == {"data"}
-        assert told(demo, IMAGE, size=100 * 2**20) == set()
-    finally:
-        admin.identity.delete_limit(limit)
-
-
 @pytest.fixture
 def address(demo) -> Iterator[tuple[str, str]]:
     """Give a floating IP of the project and a port that it can lead to."""

@@ -205,7 +205,7 @@ def test_a_request_that_is_too_large_is_told_though_the_template_is_not(heat, re
     large = hot_of(one=HeatResource("OS::Heat::Value", {"value": text}))
     assert len(large.text) < 500_000
     told = r"Request limit exceeded: JSON body size \(\d+ bytes\) exceeds maximum allowed size \(1048576 bytes\)"
-    with pytest.raises(CloudError, match=rf"no stack of 1 resources and \d+ characters: {told}; restore less"):
+    with pytest.raises(CloudError, match=rf"no stack of 1 resources and \d+ characters: {told}: restore less"):
         heat.try_room(large)
     # It is so, not merely thought to be so.
     with pytest.raises(CloudError, match=told):
@@ -220,12 +220,12 @@ def test_limits_of_heat_are_told_before_anything_is_made(cloud, demo, heat, rest
     with cloud.configured("heat", {"DEFAULT": limits}):
         heat.try_room(sized(3, 1000))
         with pytest.raises(
-            CloudError, match=r"no stack of 4 resources .*: Maximum resources per stack exceeded; restore"
+            CloudError, match=r"no stack of 4 resources .*: Maximum resources per stack exceeded: restore"
         ):
             heat.try_room(sized(4, 1000))
         create(heat, restore_id, hot_of(one=thing()))
         with pytest.raises(
-            CloudError, match=r"maximum stacks per tenant.*delete some stacks; have the limit raised"
+            CloudError, match=r"maximum stacks per tenant.*delete some stacks: have the limit raised"
         ):
             heat.try_room(sized(3, 1000))
 

@@ -99,6 +99,38 @@ def test_a_target_that_does_not_answer_is_left_to_the_workers(site: StubIdentity
         restore.plan("latest", bank=bank, cloud="target")
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "words", "field", "mend"),
+    [
+        (403, "Forbidden", "You are not authorized.", "roles", "have an admin give the user the role"),
+        (400, "RequestLimitExceeded", "JSON body size exceeds 1.", "limits", "restore less at a time, or have"),
+        (400, "RequestLimitExceeded", "You have reached the maximum stacks per tenant, 1.", "limits", "have the"),
+    ],
+)
+def test_what_keeps_heat_from_taking_any_stack_is_told(
+    site: StubIdentity, steps: Steps, status: int, kind: str, words: str, field: str, mend: str
+) -> None:
+    refusal = {"error": {"type": kind, "message": words}, "code": status}
+    site.answers["POST /orchestration/stacks/preview"] = [Answer(status, refusal)]
+    [told] = restore.plan("latest", bank=steps.write([[]]), cloud="target").problems
+    assert told[:5] == (Severity.ERROR, "OS::Heat::Stack", "", "", field)
+    assert words.rstrip(".") in told.found
+    assert told.mend.startswith(mend)
+
+
+def test_what_heat_has_against_a_resource_is_told_of_that_resource(site: StubIdentity, steps: Steps) -> None:
+    lacking = {"error": {"type": "UserParameterMissing", "message": "absent"}, "code": 400}
+    words = "Property error: : resources.value_s0.properties.value: : It is too long."
+    refusal = {"error": {"type": "StackValidationFailed", "message": words}, "code": 400}
+    site.answers["POST /orchestration/stacks/preview"] = [
+        Answer(400, lacking),
+        Answer(400, refusal),
+        Answer(body={"stack": {}}),
+    ]
+    [told] = restore.plan("latest", bank=steps.write([[], []]), cloud="target").problems
+    assert told == Finding(Severity.ERROR, "OS::Heat::Value", "s0", "", "value", "Heat refuses it: It is too long")
+
+
 @pytest.mark.usefixtures("site")
 def test_a_key_that_is_given_again_is_not_in_its_own_way(steps: Steps) -> None:
     first = restore.submit("latest", bank=steps.write([[]]), cloud="target", idempotency_key="nightly")

@@ -242,10 +242,12 @@ class FakeTarget:
     """The target as `check` sees it, once a question.
 
     size: of each resource's chunks in the bank.
+    claims: what was claimed, by service and quota; what is needed once is in it once.
     """
 
     cloud: Any
     size: int = 0
+    claims: dict[str, int] = field(default_factory=dict)
     answers: dict[str, Any] = field(default_factory=dict)
 
     def connection(self) -> Any:
@@ -255,6 +257,12 @@ class FakeTarget:
         if what not in self.answers:
             self.answers[what] = ask()
         return self.answers[what]
+
+    def claim(self, service: str, quota: str, amount: int, *, once: str = "", passing: bool = False) -> None:
+        name = f"{service}.{quota}{' passing' * passing}"
+        if not once or f"{name} {once}" not in self.answers:
+            self.answers[f"{name} {once}"] = True
+            self.claims[name] = self.claims.get(name, 0) + amount
 
     def data_size(self, resource: Resource, data: BankData) -> int:  # noqa: ARG002 - all have one size
         return self.size

@@ -26,6 +26,7 @@ class StubCloud:
     """What is in the cloud, by id, and what was asked of it.
 
     usage: what Glance tells of its limits; None if it is too old for that.
+    quotas: what the services tell of quotas, by service, as they tell it; None if they tell this user nothing.
     messages: what Cinder tells of a volume, by its id.
     received: bytes of each upload that came in, complete or not.
     corrupts: Glance stores other bytes than it gets.
@@ -50,6 +51,7 @@ class StubCloud:
     key_pairs: list[str] = field(default_factory=list)
     zones: dict[str, bool] = field(default_factory=dict)
     usage: Thing | None = None
+    quotas: dict[str, Thing] | None = field(default_factory=dict)
     messages: dict[str, list[str]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     received: list[int] = field(default_factory=list)
@@ -120,18 +122,34 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, {"version": self._version(service, version)})
             case ["image", *rest]:
                 self._get_image(rest[1:], query)
+            case ["volume", _, "os-quota-sets", _]:
+                self._send_quotas("volume", "quota_set")
+            case ["volume", _, "types", "default"]:
+                defaults = [each for each in self.cloud.volume_types.values() if each.get("default")]
+                self._show(dict(zip(["default"], defaults, strict=False)), "default", "volume_type")
             case ["volume", *rest]:
                 self._get_volume(rest[1:], query)
+            case ["network", _, "quotas", _, "details"]:
+                self._send_quotas("network", "quota")
             case ["network", _, kind]:
                 self._list(kind.replace("-", "_"), self._neutron[kind], query)
-            case ["compute", _, "flavors", "detail"]:
+            case ["compute", _, *rest]:
+                self._get_compute(rest)
+            case _:
+                self._send(404, {})
+
+    def _get_compute(self, parts: list[str]) -> None:
+        match parts:
+            case ["flavors", "detail"]:
                 self._list("flavors", self.cloud.flavors, {})
-            case ["compute", _, "os-keypairs"]:
+            case ["os-keypairs"]:
                 pairs = [{"keypair": {"name": name}} for name in self.cloud.key_pairs]
                 self._send(200, {"keypairs": pairs})
-            case ["compute", _, "os-keypairs", name] if name in self.cloud.key_pairs:
+            case ["os-keypairs", name] if name in self.cloud.key_pairs:
                 self._send(200, {"keypair": {"name": name}})
-            case ["compute", _, "os-availability-zone"]:
+            case ["limits"]:
+                self._send_quotas("compute", "limits")
+            case ["os-availability-zone"]:
                 self._send_zones()
             case _:
                 self._send(404, {})
@@ -173,11 +191,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, {"volumes": found})
             case ["volumes", volume_id]:
                 self._show(self.cloud.volumes, volume_id, "volume")
-            case ["backups"]:
+            case ["backups", "detail"]:
                 self._list("backups", self.cloud.backups, query)
             case ["backups", backup_id]:
                 self._show(self.cloud.backups, backup_id, "backup")
-            case ["snapshots"]:
+            case ["snapshots", "detail"]:
                 self._list("snapshots", self.cloud.snapshots, query)
             case ["snapshots", snapshot_id]:
                 self._show(self.cloud.snapshots, snapshot_id, "snapshot")
@@ -199,6 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
             if all(thing.get(name, value) == value for name, (value, *_) in query.items())
         ]
         self._send(200, {envelope: found})
+
+    def _send_quotas(self, service: str, envelope: str) -> None:
+        quotas = self.cloud.quotas
+        self._send(403 if quotas is None else 200, {envelope: (quotas or {}).get(service, {})})
 
     def _send_zones(self) -> None:
         zones = [

@@ -156,7 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
                     return Answer(*self.stub.heat.answer(request.method, rest, query, body))
             case ["orchestration", "stacks", "preview"]:
                 # What Heat says to a template that lacks a value.
-                return Answer(400, {"error": {"type": "UserParameterMissing", "message": "absent"}, "code": 400})
+                lacking = {"error": {"type": "UserParameterMissing", "message": "absent"}, "code": 400}
+                return Answer(400, lacking) if b"absent" in request.body else Answer(body={"stack": {}})
             case [""]:
                 return Answer(300, {"versions": {"values": [self._version("v3.14", "v3")]}})
             case ["v3"]:

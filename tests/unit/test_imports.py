@@ -27,7 +27,7 @@ ROWS = (
     ("plugin", "registry", "context"),
     ("definitions", "parameters", "changes", "choice", "plan", "render"),
     ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger", "redis_state"),
-    ("session", "cloud_errors", "cloud", "ownership", "stack", "target", "inspection"),
+    ("session", "cloud_errors", "cloud", "ownership", "stack", "stack_preview", "quotas", "target", "inspection"),
     ("canvas", "app"),
     ("stopping", "lease", "worker", "building"),
     ("attempt", "belongings", "creation", "discarding", "drills", "poller", "preflight"),
@@ -56,6 +56,7 @@ LAZY = {
     ("context", "openstack"): "the same",
     ("building", "openstack"): "the same",
     ("target", "openstack"): "the same",
+    ("quotas", "openstack"): "the errors of a user who may not ask",
     ("testing", "openstack"): "the same",
     ("testing", "requests"): "the type of an answer, when a test talks to a made-up cloud",
 }

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -605,6 +606,27 @@ class TestChecks:
         cloud.networks["public"]["router:external"] = False
         (told,) = self.problems(cloud)
         assert "'public' of the target is not external" in told
+
+    def test_what_is_built_is_claimed_of_neutrons_quotas(self, cloud):
+        selection = FakeSelection(
+            [NetworkPlugin(), ServerPlugin()], [nodes.network(PROJECT_ID, **shop()), *SERVERS]
+        )
+        (network,) = selection.find(nodes.NETWORK)
+        work, _ = selection.prepare(network.key)
+        target = FakeTarget(cloud.connect())
+        NetworkPlugin().check(network, work, target, FakeReport(network.id))
+        built = Counter(part.type for part in work.parts.values())
+        interfaces = [part for part in work.parts.values() if part.type == "OS::Neutron::RouterInterface"]
+        made_by_neutron = [each for each in interfaces if "subnet" in each.properties]
+        rules = [rule for part in work.parts.values() for rule in part.properties.get("rules", ())]
+        assert target.claims == {
+            "network.networks": built["OS::Neutron::Net"],
+            "network.subnets": built["OS::Neutron::Subnet"],
+            "network.routers": built["OS::Neutron::Router"],
+            "network.ports": built["OS::Neutron::Port"] + len(made_by_neutron),
+            "network.security_groups": built["OS::Neutron::SecurityGroup"],
+            "network.security_group_rules": len(rules) + built["OS::Neutron::SecurityGroupRule"],
+        }
 
     def test_the_external_network_may_be_named(self, cloud):
         assert self.problems(cloud, public_network_id="internet") == []

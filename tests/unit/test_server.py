@@ -439,7 +439,10 @@ def test_a_given_network_does_not_bring_others_along():
 @pytest.fixture
 def cloud():
     with stub_cloud() as stub:
-        stub.flavors |= {"1": {"id": "1", "name": "m1.tiny"}, "2": {"id": "2", "name": "m1.small"}}
+        stub.flavors |= {
+            "1": {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1},
+            "2": {"id": "2", "name": "m1.small", "vcpus": 2, "ram": 2048, "disk": 20},
+        }
         stub.zones |= {"az1": True, "az2": False}
         stub.groups["default-1"] = {"id": "default-1", "name": "default"}
         yield stub
@@ -489,6 +492,42 @@ def test_what_is_there_passes(cloud):
     assert problems(cloud, chosen(made, [], parameters=given)) == {}
     cloud.images["image-1"]["status"] = "deactivated"
     assert "(deactivated)" in problems(cloud, chosen(made, [], parameters=given))["image"]
+
+
+def test_a_server_claims_what_its_flavor_takes_and_a_port_that_nova_makes(cloud):
+    cloud.networks["net-z"] = {"id": "net-z", "name": "tenant", "router:external": False}
+    cloud.images["image-1"] = {"id": "image-1", "status": "active", "tags": []}
+    made = chosen(server(flavor="2", networks=["net-z"]), [])
+    target = FakeTarget(cloud.connect())
+    ServerPlugin().check(made.resource(SERVER_1), made.prepare(SERVER_1)[0], target, FakeReport(SERVER_1.id))
+    assert target.claims == {
+        "compute.instances": 1,
+        "compute.cores": 2,
+        "compute.ram": 2048,
+        "network.ports": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ({"min_disk": 2}, "a disk of 1 GiB, and image image-1 needs 2 GiB"),
+        ({"size": 2**30 + 1}, "a disk of 1 GiB, and image image-1 needs 2 GiB"),
+        ({"min_ram": 513}, "512 MiB of RAM, and image image-1 needs 513 MiB"),
+    ],
+)
+def test_an_image_of_the_target_must_fit_the_flavor(cloud, image, words):
+    cloud.images["image-1"] = {"id": "image-1", "status": "active", "tags": [], **image}
+    told = problems(cloud, chosen(server(flavor="1"), []))
+    assert words in told["flavor"]
+    assert "set restore_flavor_id to a larger one" in told["flavor"]
+    assert problems(cloud, chosen(server(flavor="2"), [])) == {}
+
+
+def test_a_flavor_without_a_disk_holds_any_image(cloud):
+    cloud.images["image-1"] = {"id": "image-1", "status": "active", "tags": [], "min_disk": 99}
+    cloud.flavors["2"]["disk"] = 0
+    assert problems(cloud, chosen(server(flavor="2"), [])) == {}
 
 
 def test_what_is_restored_with_the_server_need_not_be_there(cloud):

@@ -462,10 +462,36 @@ def test_an_old_cinder_is_told_if_it_would_give_an_empty_volume(cloud):
     assert "3.47" in problems(cloud, BACKUP, restore_size=30)["backup_id"]
 
 
-def test_bytes_must_fit_into_what_glance_allows(cloud):
-    cloud.usage = {"image_size_total": {"limit": 10, "usage": 0}}
-    assert problems(cloud, BYTES, size=10 * 1024**2) == {}
-    assert "11 MiB" in problems(cloud, BYTES, size=10 * 1024**2 + 1)["data"]
+def claims(cloud: StubCloud, node: Node, size: int = 0, **parameters: object) -> dict[str, int]:
+    """Return what the volume claims."""
+    made = selection(node, parameters=parameters)
+    target, report = FakeTarget(cloud.connect(), size), FakeReport(node.id)
+    VolumePlugin().check(made.resource(node.key), made.prepare(node.key)[0], target, report)
+    assert report.problems == []
+    return target.claims
+
+
+def test_a_volume_claims_its_size_and_a_while_its_image_in_glance(cloud):
+    cloud.snapshots["snapshot-1"] = {"id": "snapshot-1", "status": "available"}
+    cloud.volume_types["type-1"] = {"id": "type-1", "name": "ssd"}
+    cloud.volume_types["type-2"] = {"id": "type-2", "name": "hdd", "default": True}
+    assert claims(cloud, BACKUP) == {
+        "volume.volumes": 1,
+        "volume.gigabytes": 20,
+        "volume.volumes_hdd": 1,
+        "volume.gigabytes_hdd": 20,
+    }
+    # It has the type of its snapshot.
+    assert claims(cloud, SNAPSHOT, restore_size=30) == {"volume.volumes": 1, "volume.gigabytes": 30}
+    of_bytes = claims(cloud, BYTES, 10 * 1024**2 + 1, restore_volume_type="ssd", restore_size=30)
+    assert of_bytes == {
+        "image.image_count_total passing": 1,
+        "image.image_size_total passing": 11,
+        "volume.volumes": 1,
+        "volume.gigabytes": 30,
+        "volume.volumes_ssd": 1,
+        "volume.gigabytes_ssd": 30,
+    }
 
 
 def test_many_choices_are_not_listed(cloud):
@@ -488,5 +514,7 @@ def test_a_question_is_asked_once_however_many_volumes_there_are(cloud):
         VolumePlugin().check(made.resource(node.key), made.prepare(node.key)[0], target, report)
     assert report.problems == []
     # Beside three lists, what openstacksdk asks to know the API.
-    assert {f"GET /volume/v3/{each}" for each in ("backups", "os-availability-zone", "types")} <= set(cloud.calls)
+    assert {f"GET /volume/v3/{each}" for each in ("backups/detail", "os-availability-zone", "types")} <= set(
+        cloud.calls
+    )
     assert len(cloud.calls) < 10
