@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from restore_worker.errors import SiteMapError
 from restore_worker.plugin import Mapped
 from restore_worker.resource import Resource
 from restore_worker.site_rules import Subject
 from restore_worker.sitemap import Kind, PolicyKind, SiteMap
+
+# Networks that a sentence names.
+_TOLD = 10
 
 
 class Change(NamedTuple):
@@ -33,14 +37,26 @@ class Changes:
     def __init__(self, site_map: SiteMap) -> None:
         self._site_map = site_map
         self._known: dict[Change, None] = {}
+        # What networks are called that plugins asked for.
+        self._networks: set[str] = set()
 
     @property
     def all(self) -> tuple[Change, ...]:
         """All changes, as they were made."""
         return tuple(self._known)
 
+    def check_networks(self) -> None:
+        """Raise SiteMapError if a network was given that nothing of the restore is in."""
+        for unknown in sorted(self._site_map.networks.keys() - self._networks):
+            names = sorted(self._networks)
+            more = f" and {len(names) - _TOLD} more" if names[_TOLD:] else ""
+            known = f"only {', '.join(names[:_TOLD])}{more}" if names else "which has none"
+            raise SiteMapError(f"--network {unknown}: no such network is in what is restored, {known}")
+
     def mapped(self, kind: Kind, subject: Subject, field: str, parameter: Mapped | None) -> Mapped | None:
         """Return what the parameter says, or else the site map; None if neither speaks."""
+        if kind == "network":
+            self._networks.update(subject.values)
         spoken = self._site_map.speak(kind, subject)
         before = next(iter(subject.values), None)
         where = spoken and self._site_map.place(spoken.entry)

@@ -327,6 +327,8 @@ class _Planner:
                 place[key] = len(planned)
                 places = tuple(place[child] for child in children)
                 planned.append(PlannedResource(one.resource, places, one.work, one.produces, one.data))
+        if not self._problems:
+            self._changes.check_networks()
         self._check_builders(planned)
         self._tell_not_in_bank()
         if self._sites.isolated:

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Finding, Plan, Sites, make_plan
 from restore_worker.registry import installed
 from restore_worker.render import Rendering, render
-from restore_worker.sitemap import SiteMap, read
+from restore_worker.sitemap import SiteMap, read, with_networks
 from restore_worker.submitted import Restore, caller_ledger, check_sender, start
 from restore_worker.target import TargetCloud
 
@@ -61,6 +61,7 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     skip: Iterable[str] = (),
     parameters: RestoreParameters | None = None,
     site_map: str | Path | SiteMap | None = None,
+    networks: Mapping[str, str] | None = None,
     name_prefix: str = "",
     isolated: bool = False,
     verify: bool = True,
@@ -77,6 +78,8 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     skip: alike, what is left out, with all that depends on it.
     parameters: by ``TYPE`` or ``TYPE#ID``, what plugins shall do differently.
     site_map: what things are called on the target, as a YAML file or parsed; parameters go before it.
+    networks: by id or name of a network of the checkpoint, the one of the target that takes its place; before the
+        site map.
     name_prefix: what all names begin with that the restore gives, but those in parameters.
     isolated: plan a copy that touches nothing of what lives, as a drill makes it.
     verify: read all image and volume bytes in the bank, and compare their checksums.
@@ -86,7 +89,7 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
         clouds.check_cloud(cloud)
     source = named_bank(bank)
     target = _target(cloud, source, checkpoint_id) if cloud else None
-    sites = Sites(_site_map(site_map), target, name_prefix=name_prefix, isolated=isolated)
+    sites = Sites(_site_map(site_map, networks), target, name_prefix=name_prefix, isolated=isolated)
     made = make_plan(source, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
     rendering = render(made, verify=verify)
     if target is None:
@@ -110,6 +113,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     resources: Iterable[str] | None = None,
     site_map: str | Path | SiteMap | None = None,
     skip: Iterable[str] = (),
+    networks: Mapping[str, str] | None = None,
     name_prefix: str = "",
     source_cloud: str | None = None,
     allow_projects: Iterable[str] = (),
@@ -122,7 +126,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
 
     Without a cloud the restore is a rendering: it ends with the template, and nothing is built.
 
-    checkpoint_id, bank, parameters, resources, skip, site_map, name_prefix: as of `plan`.
+    checkpoint_id, bank, parameters, resources, skip, site_map, networks, name_prefix: as of `plan`.
     cloud: name of the target in clouds.yaml, by default the environment's ``OS_CLOUD`` if there is to be a stack.
     export: where `Restore.wait` shall write the template.
     create_stack: False to leave the stack to the user: with a cloud, what Heat cannot build is built.
@@ -150,7 +154,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     source = named_bank(bank)
     target = _target(cloud, source, checkpoint_id) if cloud else None
     prefix = name_prefix or ("" if ttl is None else _DRILL_PREFIX)
-    sites = Sites(_site_map(site_map), target, name_prefix=prefix, isolated=ttl is not None)
+    sites = Sites(_site_map(site_map, networks), target, name_prefix=prefix, isolated=ttl is not None)
     made = make_plan(source, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
     if made.problems and not (target and check):
         raise _refused(made, made.problems)
@@ -199,10 +203,9 @@ def _target(cloud: str, bank: Bank, checkpoint: str) -> TargetCloud:
     return TargetCloud(cloud, bank, resolve(bank, checkpoint))
 
 
-def _site_map(given: str | Path | SiteMap | None) -> SiteMap:
-    if given is None:
-        return SiteMap()
-    return given if isinstance(given, SiteMap) else read(given)
+def _site_map(given: str | Path | SiteMap | None, networks: Mapping[str, str] | None) -> SiteMap:
+    site_map = read(given) if isinstance(given, str | Path) else given or SiteMap()
+    return with_networks(site_map, networks) if networks else site_map
 
 
 def _check_drill(ttl: timedelta, *, stands: bool) -> None:

@@ -6,6 +6,7 @@ is as without a map.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,8 @@ from restore_worker.errors import SiteMapError, printable
 from restore_worker.marked_yaml import Document, Keys, dotted, read_yaml
 from restore_worker.site_rules import Entry, Name, Section, Spoken, Subject
 
+# How the networks were given that are in no file.
+GIVEN = "--network"
 # Errors that are told at once.
 _TOLD = 20
 # What pydantic says in words of Python.
@@ -143,15 +146,25 @@ class SiteMap(Entry):
     floating_ips: FloatingIpPolicy | None = None
     source: Source = Source()
 
+    # Networks of the target by id or name of the checkpoint's, as somebody gave them beside the file.
+    _networks: Mapping[str, str] = PrivateAttr(default_factory=dict)
     # Where it was read, and its lines.
     _file: str = PrivateAttr(default="")
     _document: Document | None = PrivateAttr(default=None)
 
     def speak(self, kind: Kind, subject: Subject) -> Spoken | None:
         """Return what the section of a kind says of a subject, and the entry's path; None if nothing."""
+        given = [each for each in subject.values if each in self._networks]
+        if kind == "network" and given:
+            return Spoken(self._networks[given[0]], (GIVEN, given[0]))
         section: Section = getattr(self, kind)
         spoken = section.speak(subject)
         return spoken and Spoken(spoken.value, (kind, *spoken.entry))
+
+    @property
+    def networks(self) -> Mapping[str, str]:
+        """Networks of the target that somebody gave beside the file, by id or name of the checkpoint's."""
+        return self._networks
 
     def policy(self, kind: PolicyKind) -> str | None:
         """Return what to do with a kind of which nothing speaks; None: what is done without a map."""
@@ -159,9 +172,18 @@ class SiteMap(Entry):
         return policy
 
     def place(self, entry: Keys) -> str:
-        """Return where an entry is, such as ``site.yaml:12 flavor.rules[2]``."""
+        """Return where an entry is, such as ``site.yaml:12 flavor.rules[2]``, or that it was given."""
+        if entry[0] == GIVEN:
+            return GIVEN
         line = "" if self._document is None else f"{self._file}:{self._document.line(entry)} "
         return f"{line}{dotted(entry)}"
+
+
+def with_networks(site_map: SiteMap, networks: Mapping[str, str]) -> SiteMap:
+    """Return the site map with networks of the target by id or name of the old ones, which go before its rules."""
+    copy = site_map.model_copy()
+    copy._networks = dict(networks)  # noqa: SLF001 - its own, and no part of what a file says
+    return copy
 
 
 def read(path: Path | str) -> SiteMap:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from restore_openstack.elsewhere import Elsewhere
 from restore_openstack.lookups import networks, require, security_groups
+from restore_openstack.topology import NET, SECURITY_GROUP, SUBNET, NetworkParameters
 from restore_worker.plugin import Report, Selection, Target
+from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
-
-NET = "OS::Neutron::Net"
-SUBNET = "OS::Neutron::Subnet"
-ROUTER = "OS::Neutron::Router"
-SECURITY_GROUP = "OS::Neutron::SecurityGroup"
 
 # How people call them, and Heat's constraint that looks one up.
 _EXISTING = {
@@ -30,12 +28,14 @@ class Existing(BaseModel):
     """Something that is on the target already, under the id ``value``.
 
     own: the bank has it too, so that it could be built.
+    rule: what of the site map says so, "" if nothing does.
     """
 
     type: str
     value: str
     title: str = ""
     own: bool = False
+    rule: str = ""
 
     def put(self, original_id: str, template: HeatTemplate) -> None:
         """Let it stand for ``original_id`` in the template."""
@@ -49,6 +49,8 @@ class Existing(BaseModel):
         """Look for it on the target."""
         noun, _ = _EXISTING[self.type]
         mend = "set networks=new to have it built" if self.own else "its owner must share it with this project"
+        if self.rule:
+            mend = f"name another one ({self.rule}), or have its owner share it with this project"
         require(self.value, self._alike(target), noun, mend, "networks", report)
 
     def _alike(self, target: Target) -> Iterable[Any]:
@@ -118,20 +120,53 @@ def _resolve(value: Any, template: HeatTemplate) -> Any:
 class Draft:
     """Collects what is to be put.
 
-    substitutes: ids on the target by original id, for what does not keep its id there.
-    isolated: nothing that is put may refer to what is on the target already.
+    elsewhere, parameters: what the site map and the user say of it.
+    substitutes: ids on the target by original id, for what else does not keep its id there.
     """
 
     report: Report
     selection: Selection
+    elsewhere: Elsewhere
+    parameters: NetworkParameters
     substitutes: Mapping[str, str] = field(default_factory=dict)
-    isolated: bool = False
     existing: dict[str, Existing] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
 
-    def named(self, name: str | None, where: str) -> str | None:
+    _claims: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def isolated(self) -> bool:
+        """True if nothing that is put may refer to what is on the target already."""
+        return self.parameters.isolated
+
+    def named(self, part_type: str, original_id: str, name: str | None, where: str) -> str | None:
         """Return the name that a part gets; where: the part's field in the bank."""
-        return self.selection.named(name, self.report, f"{where}.name") if name else name
+        if not name:
+            return name
+        mapped = self.selection.mapped("name", name, Resource(ResourceKey(part_type, original_id), name), "name")
+        return self.selection.named(mapped.value if mapped else name, self.report, f"{where}.name")
+
+    def wish(self, kind: Literal["fixed_ips", "macs"]) -> tuple[str, bool]:
+        """Return what becomes of the ports' addresses, and whether the site map says so."""
+        given: str | None = getattr(self.parameters, kind)
+        policy = None if given else self.selection.policy(kind)
+        return given or policy or "keep", policy is not None
+
+    def moved(self, original_id: str) -> bool:
+        """Say whether something of the target, and another one than before, takes its place."""
+        there = self.existing.get(original_id)
+        return there is not None and there.value != original_id
+
+    def claim(self, network_id: str, address: str) -> bool:
+        """Note that a port gets the address; False if another has it in what takes the network's place."""
+        free = not self.claimed(network_id, address)
+        if self.moved(network_id):
+            self._claims.add((self.existing[network_id].value, address))
+        return free
+
+    def claimed(self, network_id: str, address: str) -> bool:
+        """Say whether another port gets the address, too."""
+        return self.moved(network_id) and (self.existing[network_id].value, address) in self._claims
 
     def build(self, original_id: str, part: Part) -> None:
         """Have Heat build a part, after all that were given before."""
@@ -139,8 +174,11 @@ class Draft:
 
     def use(self, original_id: str, resource_type: str, title: str = "", *, own: bool = False) -> None:
         """Use what is on the target already; ``own`` as in `Existing`."""
-        value = self.substitutes.get(original_id, original_id)
-        self.existing[original_id] = Existing(type=resource_type, value=value, title=title, own=own)
+        given = self.substitutes.get(original_id)
+        mapped = None if given else self.elsewhere.find(resource_type, original_id)
+        value = mapped.value if mapped else given or original_id
+        rule = mapped.rule if mapped else ""
+        self.existing[original_id] = Existing(type=resource_type, value=value, title=title, own=own, rule=rule)
 
     def forget_unused(self, used: Iterable[str]) -> None:
         """Do without what is on the target already unless a part refers to it, or it is among ``used``."""

@@ -53,6 +53,21 @@ def reached(topology: NetworkDefinition, nics: Sequence[Nics]) -> Extent:
     )
 
 
+def to_build(extent: Extent, topology: NetworkDefinition, there: Collection[str]) -> Extent:
+    """Return what is left if these networks and groups are on the target; idle routers are not."""
+    subnets = tuple(each for each in extent.subnets if topology.subnets[each].network_id not in there)
+    interfaces = tuple(each for each in extent.interfaces if set(each.subnet_ids) <= set(subnets))
+    idle = {each.router_id for each in extent.interfaces} - {each.router_id for each in interfaces}
+    return Extent(
+        networks=tuple(each for each in extent.networks if each not in there),
+        subnets=subnets,
+        routers=tuple(each for each in extent.routers if each not in idle),
+        groups=tuple(each for each in extent.groups if each not in there),
+        interfaces=interfaces,
+        ports=extent.ports,
+    )
+
+
 def _ports_of(topology: NetworkDefinition, nics: Iterable[Nics]) -> list[Port]:
     return [topology.ports[port_id] for each in nics for port_id in each.ports]
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from restore_openstack.elsewhere import Elsewhere
 from restore_openstack.lookups import check_external_network
 from restore_openstack.nics import references, router_interfaces
 from restore_openstack.server_definition import ServerMetadata, ServerParameters
-from restore_openstack.topology import NetworkDefinition, NetworkParameters, Port
+from restore_openstack.topology import NET, NetworkDefinition, NetworkParameters, Port
 from restore_worker.errors import CloudError
-from restore_worker.plugin import Context, Report, Target
+from restore_worker.plugin import Context, Report, Selection, Target
+from restore_worker.resource import Resource
 from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
 
 if TYPE_CHECKING:
@@ -135,6 +137,7 @@ def floating_ips_of(
             "give a public_network_id of OS::Neutron::Network too",
         )
         return []
+    keeps = network.fixed_ips in {None, "keep"}
     chosen = _choose(addresses, candidates, parameters.floating_ip_ports, alike=public is not None)
     if chosen is None:
         report.problem("floating_ips", *_question(addresses, candidates))
@@ -146,12 +149,44 @@ def floating_ips_of(
         FloatingIp(
             address=address,
             port_id=port.id,
-            fixed_ip_address=fixed if sum(other is port for other, _ in candidates) > 1 else None,
+            fixed_ip_address=fixed if keeps and sum(other is port for other, _ in candidates) > 1 else None,
             public_network_id=public,
             router_interfaces=router_interfaces([port], topology),
         )
         for address, (port, fixed) in zip(addresses, chosen, strict=True)
     ]
+
+
+def by_site_map(
+    wanted: NetworkParameters, server_id: str, topology: NetworkDefinition | None, selection: Selection
+) -> NetworkParameters:
+    """Return what the user wants of floating IPs, and where no parameter speaks, what the site map says."""
+    fate = wanted.floating_ips or selection.policy("floating_ips")
+    public = wanted.public_network_id
+    if public is None and topology is not None and fate in {None, "new"}:
+        elsewhere = Elsewhere(topology, selection)
+        gateways = {
+            gateway
+            for port, _ in topology.floating_candidates(server_id)
+            for fixed in port.fixed_ips or ()
+            for gateway in topology.gateways_of(fixed.subnet_id)
+        }
+        mapped = [elsewhere.find(NET, gateway) for gateway in sorted(gateways)]
+        known = {each.value for each in mapped if each} or (gateways if fate == "new" else set())
+        public = next(iter(known)) if len(known) == 1 else None
+    fixed = wanted.fixed_ips or selection.policy("fixed_ips")
+    return wanted.model_copy(update={"floating_ips": fate, "public_network_id": public, "fixed_ips": fixed})
+
+
+def tell_policy(
+    server: Resource, addresses: Iterable[str], coming: Iterable[FloatingIp], selection: Selection
+) -> None:
+    """Tell what came of the site map's policy."""
+    publics = {each.address: each.public_network_id for each in coming}
+    for address in addresses:
+        after = publics[address] and f"a new one of {publics[address]}" if address in publics else None
+        if address not in publics or after:
+            selection.by_policy("floating_ips", server, "floating_ips", address, after)
 
 
 def _reason_to_skip(network: NetworkParameters, candidates: Sequence[Candidate]) -> str:

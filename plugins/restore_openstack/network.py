@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 from pydantic import BaseModel
 
 from restore_openstack import port, router
-from restore_openstack.draft import (
+from restore_openstack.addresses import check_wishes, wait_for_kept
+from restore_openstack.draft import Draft, Existing, Part, described, refer, references_in
+from restore_openstack.elsewhere import Elsewhere
+from restore_openstack.extent import Extent, everything, reached, to_build
+from restore_openstack.lookups import check_external_network
+from restore_openstack.neighbourhood import check_addresses
+from restore_openstack.nics import NETWORK, network_of, nics_of
+from restore_openstack.security_group import build_groups
+from restore_openstack.server_definition import SERVER
+from restore_openstack.topology import (
     NET,
     ROUTER,
     SECURITY_GROUP,
     SUBNET,
-    Draft,
-    Existing,
-    Part,
-    described,
-    refer,
-    references_in,
+    Network,
+    NetworkDefinition,
+    NetworkParameters,
+    Subnet,
 )
-from restore_openstack.extent import Extent, everything, reached
-from restore_openstack.lookups import check_external_network
-from restore_openstack.nics import NETWORK, Nics, network_of, nics_of
-from restore_openstack.security_group import build_groups
-from restore_openstack.server_definition import SERVER
-from restore_openstack.topology import Network, NetworkDefinition, NetworkParameters, Subnet
 from restore_worker.plugin import Context, Produces, Report, RestorePlugin, Selection, Target
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.template import HeatTemplate
@@ -98,32 +100,48 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
             if _is_connected(server, resource.key, selection)
         ]
         whole = not selection.implied(resource.key)
+        existing = parameters.networks == "existing"
+        extent = everything(definition, nics) if whole and not existing else reached(definition, nics)
+        elsewhere = Elsewhere(definition, selection)
+        there = elsewhere.among(NET, extent.networks) | elsewhere.among(SECURITY_GROUP, extent.groups)
         if parameters.isolated:
             _check_isolated(parameters, report)
-        elif not whole and parameters.networks is None:
+        elif not whole and parameters.networks is None and not there.issuperset(extent.networks):
             report.problem(
                 "networks",
                 "only a part of the checkpoint is restored",
                 "choose networks=existing if the servers were lost but their networks are still there, or "
                 "networks=new if the networks were lost too",
             )
-        substitutes = _substitutes(definition, parameters.public_network_id)
-        draft = Draft(report, selection, substitutes, isolated=parameters.isolated)
-        if parameters.networks == "existing":
-            _use_topology(draft, definition, reached(definition, nics), nics)
+        draft = Draft(
+            *(report, selection, elsewhere, parameters), _substitutes(definition, parameters.public_network_id)
+        )
+        check_wishes(draft, extent.networks if existing else there.intersection(extent.networks))
+        _use(draft, definition, extent if existing else _restricted(extent, there))
+        if existing:
+            _use_ports(draft, definition, extent)
         else:
-            extent = everything(definition, nics) if whole else reached(definition, nics)
-            _build_topology(draft, definition, extent)
+            built = to_build(extent, definition, there)
+            _build_topology(draft, definition, built)
+            router.tell_not_built(report, definition, extent, built)
             if whole:
                 _tell_external(report, definition)
                 port.tell_left_out(report, definition, {server.id for server in servers})
             else:
                 _tell_pruned(report, everything(definition, nics), extent)
-        for existing in draft.existing.values() if parameters.isolated else ():
+        wait_for_kept(draft)
+        _tell_segments(report, (definition.networks[network_id] for network_id in extent.networks))
+        draft.forget_unused(used for each in nics for used in (*each.networks, *each.groups))
+        for each in draft.existing.values() if parameters.isolated else ():
             report.problem(
                 "isolated",
-                f"an isolated copy uses nothing of the target, so not {existing.value} either",
+                f"an isolated copy uses nothing of the target, so not {each.value} either",
                 "leave out what needs it",
+            )
+        if existing and not draft.existing:
+            report.finding(
+                "networks",
+                "with networks=existing only ports of servers are built, and no server is restored with one",
             )
         return NetworkWork(existing=draft.existing, parts=draft.parts)
 
@@ -140,7 +158,7 @@ class NetworkPlugin(RestorePlugin[NetworkDefinition, NetworkParameters, NetworkW
                 check_external_network(existing.value, target, "public_network_id", report)
             else:
                 existing.check(target, report)
-        port.check_addresses(work.parts, work.existing, target, report)
+        check_addresses(work.parts, work.existing, target, report)
         for quota, amount in _needed(work.parts.values()).items():
             target.claim("network", quota, amount)
 
@@ -197,22 +215,34 @@ def _substitutes(topology: NetworkDefinition, public_network_id: str | None) -> 
     return dict.fromkeys(external, public_network_id)
 
 
-def _use_topology(draft: Draft, topology: NetworkDefinition, extent: Extent, nics: Iterable[Nics]) -> None:
-    """Draft the ports alone; what they and the servers refer to is there under the original ids."""
+def _restricted(extent: Extent, there: Collection[str]) -> Extent:
+    """Return the networks and groups of an extent that are on the target already."""
+    return dataclasses.replace(
+        extent,
+        networks=tuple(each for each in extent.networks if each in there),
+        groups=tuple(each for each in extent.groups if each in there),
+    )
+
+
+def _use(draft: Draft, topology: NetworkDefinition, extent: Extent) -> None:
+    """Use the networks and groups that are on the target, under the original ids or as the site map says."""
     for network_id in extent.networks:
         draft.use(network_id, NET, topology.networks[network_id].name or "", own=True)
     for subnet_id in extent.subnets:
-        draft.use(subnet_id, SUBNET, topology.subnets[subnet_id].name or "", own=True)
+        network_id = topology.subnets[subnet_id].network_id
+        # Another network has other subnets: which one it is is seen by the address, unless the site map says it.
+        if network_id in extent.networks and (
+            not draft.moved(network_id) or draft.elsewhere.find(SUBNET, subnet_id) is not None
+        ):
+            draft.use(subnet_id, SUBNET, topology.subnets[subnet_id].name or "", own=True)
     for group_id in extent.groups:
         draft.use(group_id, SECURITY_GROUP, topology.security_groups[group_id].name or "", own=True)
+
+
+def _use_ports(draft: Draft, topology: NetworkDefinition, extent: Extent) -> None:
+    """Draft the ports alone; what they and the servers refer to is there."""
     for each in extent.ports:
         port.build_port(draft, topology, each)
-    draft.forget_unused(used for each in nics for used in (*each.networks, *each.groups))
-    if not draft.existing:
-        draft.report.finding(
-            "networks",
-            "with networks=existing only ports of servers are built, and no server is restored with one",
-        )
 
 
 def _build_topology(draft: Draft, topology: NetworkDefinition, extent: Extent) -> None:
@@ -264,6 +294,15 @@ def _tell_mtu(report: Report, networks: Iterable[Network]) -> None:
         )
 
 
+def _tell_segments(report: Report, networks: Iterable[Network]) -> None:
+    kinds = sorted({network.network_type for network in networks if network.network_type})
+    if kinds:
+        report.finding(
+            "network_metadata.provider:network_type",
+            f"it was {', '.join(kinds)}: only admins may choose it, and the target's own holds",
+        )
+
+
 def _build_network(draft: Draft, network_id: str, network: Network) -> None:
     where = f"network_metadata.{network_id}"
     if network.shared:
@@ -275,7 +314,7 @@ def _build_network(draft: Draft, network_id: str, network: Network) -> None:
         draft.report.finding(
             f"{where}.availability_zone_hints", f"the target's zones may differ: {zones} is dropped"
         )
-    name = draft.named(network.name, where)
+    name = draft.named(NET, network_id, network.name, where)
     properties = {
         "name": name,
         "admin_state_up": network.admin_state_up,
@@ -292,7 +331,7 @@ def _build_subnet(draft: Draft, subnet_id: str, subnet: Subnet) -> None:
             f"subnet_metadata.{subnet_id}.subnetpool_id",
             f"it comes back with its range {subnet.cidr}, but not as one of pool {subnet.subnetpool_id}",
         )
-    name = draft.named(subnet.name, f"subnet_metadata.{subnet_id}")
+    name = draft.named(SUBNET, subnet_id, subnet.name, f"subnet_metadata.{subnet_id}")
     modes = {"ipv6_address_mode": subnet.ipv6_address_mode, "ipv6_ra_mode": subnet.ipv6_ra_mode}
     properties = {
         "network": refer(subnet.network_id),

@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from restore_openstack.elsewhere import Elsewhere
 from restore_openstack.lookups import networks, offer, require, security_groups
 from restore_openstack.server_definition import ServerDefinition, ServerMetadata
-from restore_openstack.topology import NetworkDefinition, Port
+from restore_openstack.topology import NET, SECURITY_GROUP, NetworkDefinition, Port
 from restore_worker.plugin import Report, Selection, Target
-from restore_worker.resource import Resource, ResourceKey
+from restore_worker.resource import ResourceKey
 from restore_worker.template import HeatTemplate, Reference
 
 NETWORK = "OS::Neutron::Network"
@@ -135,8 +136,8 @@ def nics_of(
     given = selection.parameters(server).restore_net_id
     apart = is_isolated(server, selection)
     if given is None:
-        return _own(server.id, metadata, topology, selection, apart=apart)
-    groups, losses = _groups(metadata, topology, apart=apart)
+        return _own(server.id, metadata, topology, Elsewhere(topology, selection), apart=apart)
+    groups, losses = _groups(metadata, topology, Elsewhere(topology, selection), apart=apart)
     losses.append(("networks", f"it gets one new interface, on network {given}, and none of its own"))
     return Nics(nics=[Nic(network=Link(otherwise=given))], security_groups=groups), losses
 
@@ -152,7 +153,7 @@ def _own(
     server_id: str,
     metadata: ServerMetadata,
     topology: NetworkDefinition | None,
-    selection: Selection,
+    elsewhere: Elsewhere,
     *,
     apart: bool,
 ) -> tuple[Nics, list[Loss]]:
@@ -162,7 +163,7 @@ def _own(
     known = topology.ports_of(server_id) if topology else ()
     ports = [port for port in known if not apart or restored(port.network_id)]
     # Nova takes groups for the server only if none of its interfaces is a port.
-    groups, losses = ([], []) if ports else _groups(metadata, topology, apart=apart)
+    groups, losses = ([], []) if ports else _groups(metadata, topology, elsewhere, apart=apart)
     secured = "the default security group" if ports else "the server's security groups"
     nics = []
     if apart:
@@ -177,7 +178,8 @@ def _own(
         own = restored(network_id)
         on_it = [Nic(port=port.id) for port in ports if port.network_id == network_id]
         if not on_it and (own or not apart):
-            known_as = network_id if own else _mapped(network_id, selection)
+            mapped = None if own else elsewhere.find(NET, network_id)
+            known_as = mapped.value if mapped else network_id
             there = "" if own else " is not restored, so it must be on the target"
             reason = f"network {known_as}{there}: it gets a new port there, with another address and {secured}"
             losses.append(("networks", reason))
@@ -188,15 +190,8 @@ def _own(
     return Nics(nics=nics, security_groups=groups, router_interfaces=ways_out), losses
 
 
-def _mapped(network_id: str, selection: Selection) -> str:
-    """Return what a network is called on the target that is not restored."""
-    network = Resource(ResourceKey("OS::Neutron::Net", network_id), "")
-    mapped = selection.mapped("network", network_id, network, "id")
-    return network_id if mapped is None else mapped.value
-
-
 def _groups(
-    metadata: ServerMetadata, topology: NetworkDefinition | None, *, apart: bool
+    metadata: ServerMetadata, topology: NetworkDefinition | None, elsewhere: Elsewhere, *, apart: bool
 ) -> tuple[list[Link], list[Loss]]:
     """Return the server's security groups, each once: Nova names them once for every port."""
     groups = topology.security_groups if topology else {}
@@ -210,8 +205,10 @@ def _groups(
             if apart:
                 losses.append(("security_groups", f"{name!r}: {why}; an isolated copy does without it"))
                 continue
-            losses.append(("security_groups", f"{name!r}: {why}; the target's group of that name is used"))
-            links.append(Link(otherwise=name))
+            mapped = elsewhere.find(SECURITY_GROUP, name)
+            known_as = mapped.value if mapped else name
+            losses.append(("security_groups", f"{name!r}: {why}; the target's group {known_as!r} is used"))
+            links.append(Link(otherwise=known_as))
     return links, losses
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any
 
+from restore_openstack.addresses import addresses_of, is_own_there
 from restore_openstack.device_owner import Fate, ruling
-from restore_openstack.draft import NET, SECURITY_GROUP, Draft, Existing, Part, described, refer, references_in
-from restore_openstack.topology import NetworkDefinition, Port
-from restore_worker.plugin import Report, Target
-
-if TYPE_CHECKING:
-    from openstack.network.v2.port import Port as TargetPort
-
-_TYPE = "OS::Neutron::Port"
+from restore_openstack.draft import Draft, Part, described
+from restore_openstack.topology import NET, PORT, SECURITY_GROUP, NetworkDefinition, Port
+from restore_worker.plugin import Report
 
 
 def build_port(draft: Draft, topology: NetworkDefinition, port: Port) -> None:
     """Draft a port; its networks and subnets are drafted already, if the bank has them."""
     where = f"port_metadata.{port.id}"
-    name = draft.named(port.name, where)
+    name = draft.named(PORT, port.id, port.name, where)
     properties: dict[str, Any] = {
         "network": draft.refer(port.network_id, NET, f"{where}.network_id"),
         "name": name,
@@ -32,13 +27,18 @@ def build_port(draft: Draft, topology: NetworkDefinition, port: Port) -> None:
     if port.fixed_ips == ():
         properties["no_fixed_ips"] = True
     if topology.is_own(port.network_id):
-        properties |= _owners_choice(draft.report, topology, port)
+        properties |= addresses_of(draft, topology, port)
+        if is_own_there(draft, port.network_id):
+            properties |= _owners_choice(draft.report, port)
+        else:
+            _tell_owners_choice(draft.report, port)
     else:
+        _tell_lost_addresses(draft.report, port)
         _tell_owners_choice(draft.report, port)
     if port.extra_dhcp_opts:
         names = ", ".join(option.opt_name for option in port.extra_dhcp_opts)
         draft.report.finding(f"{where}.extra_dhcp_opts", f"Heat cannot set DHCP options of a port: {names}")
-    draft.build(port.id, Part(type=_TYPE, properties=properties, title=name or ""))
+    draft.build(port.id, Part(type=PORT, properties=properties, title=name or ""))
 
 
 def _groups(draft: Draft, port: Port) -> list[dict[str, str]] | None:
@@ -55,13 +55,9 @@ def _groups(draft: Draft, port: Port) -> list[dict[str, str]] | None:
     ]
 
 
-def _owners_choice(report: Report, topology: NetworkDefinition, port: Port) -> dict[str, Any]:
-    """Return what only the owner of a network may choose for a port in it."""
-    properties: dict[str, Any] = {
-        "mac_address": port.mac_address,
-        "port_security_enabled": port.port_security_enabled,
-        "fixed_ips": _fixed_ips(report, topology, port) or None,
-    }
+def _owners_choice(report: Report, port: Port) -> dict[str, Any]:
+    """Return what only the owner of a network may choose for a port in it, besides addresses."""
+    properties: dict[str, Any] = {"port_security_enabled": port.port_security_enabled}
     if port.allowed_address_pairs:
         if port.port_security_enabled is False:
             report.finding(
@@ -73,12 +69,18 @@ def _owners_choice(report: Report, topology: NetworkDefinition, port: Port) -> d
     return properties
 
 
-def _tell_owners_choice(report: Report, port: Port) -> None:
-    where, owner = f"port_metadata.{port.id}", f"only the owner of network {port.network_id} may"
+def _tell_lost_addresses(report: Report, port: Port) -> None:
     addresses = [fixed.ip_address for fixed in port.fixed_ips or ()] + [port.mac_address or ""]
     if any(addresses):
-        lost = ", ".join(filter(None, addresses))
-        report.finding(f"{where}.fixed_ips", f"{owner} choose addresses there: the port gets others than {lost}")
+        owner, lost = f"only the owner of network {port.network_id} may", ", ".join(filter(None, addresses))
+        report.finding(
+            f"port_metadata.{port.id}.fixed_ips",
+            f"{owner} choose addresses there: the port gets others than {lost}",
+        )
+
+
+def _tell_owners_choice(report: Report, port: Port) -> None:
+    where, owner = f"port_metadata.{port.id}", f"only the owner of network {port.network_id} may"
     if port.port_security_enabled is False:
         report.finding(
             f"{where}.port_security_enabled", f"{owner} switch it off: the port comes back as the network has it"
@@ -86,22 +88,6 @@ def _tell_owners_choice(report: Report, port: Port) -> None:
     if port.allowed_address_pairs:
         lost = ", ".join(pair.ip_address for pair in port.allowed_address_pairs)
         report.finding(f"{where}.allowed_address_pairs", f"{owner} allow them: {lost} are left out")
-
-
-def _fixed_ips(report: Report, topology: NetworkDefinition, port: Port) -> list[dict[str, Any]]:
-    wanted: list[dict[str, Any]] = []
-    for fixed in port.fixed_ips or ():
-        subnet = topology.subnets.get(fixed.subnet_id)
-        if subnet is None or subnet.network_id != port.network_id:
-            report.finding(
-                f"port_metadata.{port.id}.fixed_ips",
-                f"its network has no subnet {fixed.subnet_id} in the bank: {fixed.ip_address} is left out",
-            )
-        elif not subnet.derives_addresses:
-            wanted.append({"subnet": refer(fixed.subnet_id), "ip_address": fixed.ip_address})
-        elif {"subnet": refer(fixed.subnet_id)} not in wanted:
-            wanted.append({"subnet": refer(fixed.subnet_id)})
-    return wanted
 
 
 def tell_left_out(report: Report, topology: NetworkDefinition, servers: Collection[str]) -> None:
@@ -121,46 +107,3 @@ def tell_left_out(report: Report, topology: NetworkDefinition, servers: Collecti
         report.finding(
             "port_metadata", f"{count} of {owner}: not copied, as Neutron makes them where they are needed"
         )
-
-
-def check_addresses(
-    parts: Mapping[str, Part], existing: Mapping[str, Existing], target: Target, report: Report
-) -> None:
-    """Tell which addresses of the ports to build, in networks that are on the target, other ports have there."""
-    for port_id, part in parts.items():
-        if part.type != _TYPE:
-            continue
-        network = existing.get(next(references_in(part.properties["network"])))
-        wanted = [fixed.get("ip_address") for fixed in part.properties.get("fixed_ips") or ()]
-        wanted.append(part.properties.get("mac_address"))
-        if network is None or not any(wanted):
-            continue
-        taken = _addresses(network.value, target)
-        for address in filter(None, wanted):
-            if holder := taken.get(_canonical(address)):
-                server = f" of {holder.device_id}" if holder.device_id else ""
-                report.problem(
-                    f"port_metadata.{port_id}",
-                    f"{address} is in use by port {holder.id}{server} on the target",
-                    f"if that is lost, delete it (openstack port delete {holder.id}), else set networks=new",
-                )
-
-
-def _addresses(network_id: str, target: Target) -> dict[str, TargetPort]:
-    """Return the ports of the target's network that the project sees, by MAC and IP address."""
-
-    def ask() -> dict[str, TargetPort]:
-        found: dict[str, TargetPort] = {}
-        for port in target.connection().network.ports(network_id=network_id):
-            addresses = [fixed["ip_address"] for fixed in port.fixed_ips]
-            found |= dict.fromkeys(map(_canonical, [*addresses, port.mac_address]), port)
-        return found
-
-    return target.look(f"addresses in network {network_id}", ask)
-
-
-def _canonical(address: str) -> str:
-    try:
-        return str(ip_address(address))
-    except ValueError:
-        return address.lower().replace("-", ":")

@@ -7,17 +7,17 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from restore_openstack.device_owner import Fate
-from restore_openstack.draft import NET, ROUTER, Draft, Part, described, refer
+from restore_openstack.draft import Draft, Part, described, refer
 from restore_openstack.extent import Extent
 from restore_openstack.port import build_port
-from restore_openstack.topology import Gateway, Interface, NetworkDefinition, Router
+from restore_openstack.topology import NET, ROUTER, Gateway, Interface, NetworkDefinition, Router
 from restore_worker.plugin import Report
 
 
 def build_router(draft: Draft, router_id: str, router: Router) -> None:
     """Draft a router with its external gateway; in an isolated copy, without."""
     where = f"router_metadata.{router_id}"
-    name = draft.named(router.name, where)
+    name = draft.named(ROUTER, router_id, router.name, where)
     properties: dict[str, Any] = {"name": name, "value_specs": described(router.description)}
     gateway = router.external_gateway_info
     if gateway is not None and draft.isolated:
@@ -39,7 +39,7 @@ def build_router(draft: Draft, router_id: str, router: Router) -> None:
 def _use_external(draft: Draft, gateway: Gateway, where: str) -> None:
     if gateway.network_id not in draft.parts:
         draft.use(gateway.network_id, NET)
-    if gateway.network_id not in draft.substitutes:
+    if not draft.moved(gateway.network_id):
         draft.report.finding(
             f"{where}.network_id",
             f"external network {gateway.network_id} must be on the target",
@@ -76,7 +76,7 @@ def build_routes(
     connected = _ranges(topology, own)
     known = _ranges(topology, (each for each in topology.interfaces if each.router_id == router_id))
     gateway = router.external_gateway_info
-    same_gateway = gateway is not None and not draft.isolated and gateway.network_id not in draft.substitutes
+    same_gateway = gateway is not None and not draft.isolated and not draft.moved(gateway.network_id)
     routes = []
     for route in router.routes:
         # The bank does not know the addresses behind a gateway: those are what is in no subnet of the router.
@@ -104,6 +104,23 @@ def _ranges(topology: NetworkDefinition, interfaces: Iterable[Interface]) -> lis
 
 def _is_in(address: str, ranges: Iterable[IPv4Network | IPv6Network]) -> bool:
     return any(ip_address(address) in each for each in ranges)
+
+
+def tell_not_built(report: Report, topology: NetworkDefinition, wanted: Extent, built: Extent) -> None:
+    """Tell which routers and interfaces are not built since their networks are on the target already."""
+    for router_id in wanted.routers:
+        if router_id not in built.routers:
+            report.finding(
+                f"router_metadata.{router_id}",
+                "all its networks are on the target already, with routers of their own: it is not built",
+            )
+    for each in wanted.interfaces:
+        if each not in built.interfaces and each.router_id in built.routers:
+            networks = sorted({topology.subnets[subnet_id].network_id for subnet_id in each.subnet_ids})
+            report.finding(
+                f"router_metadata.{each.router_id}",
+                f"it has no interface in network {', '.join(networks)}, which is on the target already",
+            )
 
 
 def tell_left_out(report: Report, topology: NetworkDefinition, extent: Extent) -> None:

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from restore_openstack.draft import SECURITY_GROUP, Draft, Part, refer
-from restore_openstack.topology import Rule, SecurityGroup
+from restore_openstack.draft import Draft, Part, refer
+from restore_openstack.topology import SECURITY_GROUP, Rule, SecurityGroup
 from restore_worker.plugin import Report
 
 # Heat refuses the name "default": every project has a group of that name already.
@@ -115,8 +115,9 @@ def _protocol(name: str | None) -> str | None:
 
 def _build_group(draft: Draft, group_id: str, group: SecurityGroup, inside: list[Rule]) -> None:
     where = f"security-group_metadata.{group_id}"
-    name = draft.named(RESTORED_DEFAULT if group.name == "default" else group.name, where)
-    if group.name == "default":
+    name = draft.named(SECURITY_GROUP, group_id, group.name, where)
+    if name == "default":
+        name = RESTORED_DEFAULT
         draft.report.finding(
             f"{where}.name", f"the target has a group 'default' of its own: it comes back as {name!r}"
         )

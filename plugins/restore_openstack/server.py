@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from restore_openstack.disks import IMAGE, Disks, disks_of
 from restore_openstack.flavor import check_fit, check_flavor, flavor_of
-from restore_openstack.floating_ip import FloatingIp, floating_ips_of
+from restore_openstack.floating_ip import FloatingIp, by_site_map, floating_ips_of, tell_policy
 from restore_openstack.key_pair import KeyPair, check_key_pair, discard_key_pair, key_pair_of, put_key_pair
 from restore_openstack.naming import name_of
 from restore_openstack.nics import NETWORK, Link, Nics, is_isolated, network_of, nics_of
@@ -98,13 +98,19 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
             report.finding("name", "it had none; Heat will name it after the stack")
         key_pair = key_pair_of(resource, metadata.key_name, selection, report)
         _tell_disks(disks, definition, parameters, report)
-        topology, network = _network(resource.key, selection)
+        topology, wanted = _network(resource.key, selection)
+        apart = is_isolated(resource.key, selection)
+        network = wanted
+        if metadata.floating_ips and not apart:
+            network = by_site_map(wanted, resource.id, topology, selection)
         nics, losses = nics_of(resource.key, topology, selection)
         for field, reason in losses:
             report.finding(field, reason)
-        apart = is_isolated(resource.key, selection)
         if apart:
             _check_isolated(metadata, nics, parameters, topology, network, report)
+        floating_ips = floating_ips_of(resource.id, metadata, parameters, topology, network, report, apart=apart)
+        if network.floating_ips != wanted.floating_ips:
+            tell_policy(resource, dict.fromkeys(metadata.floating_ips), floating_ips, selection)
         return ServerWork(
             name=name,
             flavor=flavor_of(resource, metadata.flavor, selection, report),
@@ -115,9 +121,7 @@ class ServerPlugin(RestorePlugin[ServerDefinition, ServerParameters, ServerWork]
             boot_volume=disks.boot_volume,
             data_volumes=list(disks.data_volumes),
             nics=nics,
-            floating_ips=floating_ips_of(
-                resource.id, metadata, parameters, topology, network, report, apart=apart
-            ),
+            floating_ips=floating_ips,
         )
 
     def produces(self, work: ServerWork) -> Produces:

@@ -16,6 +16,13 @@ from restore_openstack.device_owner import Fate, ruling
 from restore_openstack.fields import Address, AddressOrCidr, ById, Cidr, Id, Items, ItemsOrNone, Mac
 from restore_worker.plugin import Definition, Parameters
 
+# Types of its parts, as Heat calls them.
+NET = "OS::Neutron::Net"
+SUBNET = "OS::Neutron::Subnet"
+PORT = "OS::Neutron::Port"
+ROUTER = "OS::Neutron::Router"
+SECURITY_GROUP = "OS::Neutron::SecurityGroup"
+
 PortNumber = Annotated[int, Field(ge=0, le=65535)]
 Ipv6Mode = Literal["slaac", "dhcpv6-stateful", "dhcpv6-stateless"]
 
@@ -31,6 +38,7 @@ class Network(Definition):
     mtu: int | None = None
     shared: bool | None = None
     external: bool | None = Field(default=None, alias="router:external")
+    network_type: str | None = Field(default=None, alias="provider:network_type")
     tags: Items[str] = ()
 
 
@@ -209,6 +217,15 @@ class NetworkDefinition(Definition):
             if fixed.subnet_id in self._subnets_with_way_out and ip_address(fixed.ip_address).version == 4  # noqa: PLR2004 - IPv4
         )
 
+    def gateways_of(self, subnet_id: str) -> tuple[str, ...]:
+        """Return the external networks that the routers of a subnet lead to."""
+        gateways = (
+            self.routers[each.router_id].external_gateway_info
+            for each in self.interfaces
+            if subnet_id in each.subnet_ids
+        )
+        return tuple(gateway.network_id for gateway in gateways if gateway)
+
     def interfaces_of_subnet(self, subnet_id: str) -> tuple[str, ...]:
         """Return the original ids under which the router interfaces of a subnet are put.
 
@@ -276,6 +293,9 @@ class NetworkDefinition(Definition):
         return (Interface(f"interface:{router_id}:{subnet_ids[0]}", router_id, subnet_ids, port.id),)
 
 
+Wish = Literal["keep", "new", "auto"]
+
+
 class NetworkParameters(Parameters):
     """What a user may set for the network.
 
@@ -284,9 +304,14 @@ class NetworkParameters(Parameters):
     floating_ips: ``new`` allocates addresses, ``existing`` associates those of old, ``skip`` does neither.
     isolated: true builds all anew and apart from what lives: routers without a way out, no interface on networks
         that are not restored, no floating IPs; as in a drill.
+    fixed_ips: ``keep`` has ports keep their addresses, ``new`` has Neutron choose others, ``auto`` keeps those
+        that fit the target's networks and are free there; as the site map says unless it is given, else ``keep``.
+    macs: the same for MAC addresses.
     """
 
     networks: Literal["new", "existing"] | None = None
     public_network_id: Id | None = None
     floating_ips: Literal["new", "existing", "skip"] | None = None
     isolated: bool = False
+    fixed_ips: Wish | None = None
+    macs: Wish | None = None

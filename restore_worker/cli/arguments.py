@@ -102,6 +102,15 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="what things are called on the target: a YAML file (docs/sitemap.md); --parameter goes before it",
     )
+    parser.add_argument(
+        "--network",
+        action=_AddNetwork,
+        dest="networks",
+        metavar="OLD=EXISTING",
+        default={},
+        help="use a network of the target, by id or name, in the place of one of the checkpoint; it goes before "
+        "the site map (repeatable)",
+    )
     parser.add_argument("--cloud", metavar="NAME", help="the target, by its name in clouds.yaml")
 
 
@@ -118,6 +127,25 @@ def file_to_write(text: str) -> Path:
 def _column(name: str) -> str:
     """Return a column's name as cliff compares it."""
     return name.lower().strip().replace(" ", "_")
+
+
+class _AddNetwork(argparse.Action):
+    """Collects networks of the target by the checkpoint's."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - the signature is argparse's
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002 - the same
+    ) -> None:
+        old, _, existing = str(values).partition("=")
+        if not (old and existing):
+            raise argparse.ArgumentError(self, f"{str(values)!r} is not OLD=EXISTING, such as private=shared-net")
+        given: dict[str, str] = getattr(namespace, self.dest)
+        if old in given:
+            raise argparse.ArgumentError(self, f"{old} is given twice")
+        setattr(namespace, self.dest, {**given, old: existing})
 
 
 class _AddParameter(argparse.Action):

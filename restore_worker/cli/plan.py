@@ -70,6 +70,7 @@ class Plan(CommandWithExample, ShowOne):
             cloud=parsed_args.cloud,
             resources=parsed_args.resources,
             skip=parsed_args.skip,
+            networks=parsed_args.networks,
             name_prefix=parsed_args.name_prefix,
             parameters=parsed_args.parameters,
             site_map=parsed_args.site_map,

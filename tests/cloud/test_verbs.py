@@ -74,6 +74,46 @@ def test_after_success_new_ids_and_addresses_are_told(working, restoring, demo, 
         assert all(text in line for text in (each["title"], each["original_id"], *each["addresses"]))
 
 
+@pytest.fixture
+def lan(restoring, demo):
+    """Give a network with the range of the small application, in which a port has its first server's address."""
+    network = demo.network.create_network(name=f"lan-{restoring.folder.name}")
+    subnet = demo.network.create_subnet(network_id=network.id, ip_version=4, cidr="10.9.0.0/24", gateway_ip=None)
+    fixed = [{"subnet_id": subnet.id, "ip_address": "10.9.0.10"}]
+    taker = demo.network.create_port(network_id=network.id, fixed_ips=fixed)
+    yield network
+    # Ports of the restore go with its stack.
+    for submitted in restoring.restores:
+        submitted.destroy()
+        reach(submitted, RestoreState.DESTROYED)
+    demo.network.delete_port(taker)
+    demo.network.delete_network(network)
+
+
+def test_servers_come_into_a_network_that_is_on_the_target(working, restoring, demo, lan):
+    application = restoring.small(servers=2)
+    network = {"networks": "new", "fixed_ips": "auto", "macs": "auto"}
+    submitted = restoring.submit(
+        application,
+        networks={application.network: lan.name},
+        parameters={"OS::Neutron::Network": network},
+        name_prefix="in-lan-",
+    )
+    reach(submitted, RestoreState.COMPLETE)
+    assert "10.9.0.10" in "".join(each.found for each in submitted.findings if each.field.endswith("fixed_ips"))
+    built = {each.original_id: each for each in submitted.belongings}
+    assert {each.type for each in built.values()}.isdisjoint({"OS::Neutron::Net", "OS::Neutron::Router"})
+    addresses = {}
+    for node in (each for each in application.checkpoint.nodes if each.type == "OS::Nova::Server"):
+        server = demo.compute.get_server(built[node.id].id)
+        assert server.name == f"in-lan-{node.name}"
+        (port,) = demo.network.ports(device_id=server.id)
+        assert port.network_id == lan.id
+        addresses[node.id] = port.fixed_ips[0]["ip_address"]
+    assert addresses.pop(application.server) not in {"10.9.0.10", "10.9.0.11"}
+    assert set(addresses.values()) == {"10.9.0.11"}
+
+
 def test_without_a_stack_what_heat_cannot_build_is_there_for_the_template(working, restoring, tmp_path, cli):
     template = tmp_path / "app.yaml"
     options = ("--no-stack", "--wait", f"--export={template}")

@@ -63,3 +63,21 @@ def test_one_given_twice_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         parameters("T#id.a=1", "T#id.a=1")
     assert "T#id.a is given twice" in capsys.readouterr().err
+
+
+def networks(*texts):
+    parser = argparse.ArgumentParser()
+    add_request(parser)
+    return parser.parse_args(["latest", *(f"--network={text}" for text in texts)]).networks
+
+
+def test_networks_are_collected_by_the_old_one():
+    assert networks("private=shared net", "6f1c=lan=2") == {"private": "shared net", "6f1c": "lan=2"}
+    assert networks() == {}
+
+
+@pytest.mark.parametrize("texts", [["private"], ["=lan"], ["private="], ["private=a", "private=b"]])
+def test_malformed_networks_are_refused(texts, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        networks(*texts)
+    assert "argument --network: " in capsys.readouterr().err
