@@ -54,6 +54,14 @@ def or_none(ask: Callable[[], T]) -> T | None:
         return None
 
 
+def has_service(service: str, target: Target) -> bool:
+    """Say whether the target's catalog has a service, by its official type."""
+    connection = target.connection()
+    return (
+        target.look(f"endpoint of {service}", lambda: connection.config.get_session_endpoint(service)) is not None
+    )
+
+
 def networks(target: Target) -> Sequence[Network]:
     """Return the networks that the project sees: its own, shared and external ones."""
     return target.look("networks", lambda: list(target.connection().network.networks()))

@@ -15,7 +15,7 @@ from tests.support.sample_banks import SAMPLES, WEBAPP
 
 WEB_1 = "fc688078-ce46-423f-a950-6a47b397c96d"
 IMAGE = "fa764c51-96c8-4dd2-a403-2f9e7b7eaa06"
-NO_PLUGIN = {"OS::Manila::Share", "OS::Trove::Instance", "OS::Kubernetes::Pod"}
+NO_PLUGIN = {"OS::Kubernetes::Pod"}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.cloud import application, compare, protect, record, removal, sample
 from tests.cloud.restoring import Restoring, reach
 from tests.support.sample_banks import SAMPLES, Sample
 
-# Checkpoints that nothing can restore as a whole: a pod, shares and databases have no plugin here.
+# Checkpoints that the cloud cannot have as a whole: a pod has no plugin, and there is no Trove for a database.
 _FOREIGN = {"d4555762-08fa-4e49-aa37-9c1e604cfeb1", "ec8ad2c8-e49b-4f5c-bdab-5d77199aacc0"}
 _REAL = {"OS::Nova::Server", "OS::Cinder::Volume", "OS::Glance::Image"}
 RESTORABLE = tuple(each for each in SAMPLES if each.checkpoint not in _FOREIGN)

@@ -272,13 +272,14 @@ def test_what_logs_in_to_a_cloud_is_not_repeated_where_the_cloud_does(  # noqa: 
 
 
 def test_a_refusal_quotes_nothing_of_what_it_cannot_restore(hidden, redis_url, tmp_path):
-    """Freezer's key to S3, and types without a plugin, whose definitions may hold passwords."""
+    """Freezer's key to S3, a type without a plugin, and definitions that are no good."""
     mark = hidden["bank"]
     job = {"storage": "s3", "access_key": "key", "secret_key": mark, "actions": [{"password": mark}]}
     kept = (
         nodes.volume("volume-1", job_info=job),
         Node("OS::Manila::Share", "share-1", "s", None, {"share_proto": "CIFS", "access_rules": [{"key": mark}]}),
         Node("OS::Trove::Instance", "base-1", "t", None, {"users": [{"name": "root", "password": mark}]}),
+        Node("OS::Kubernetes::Pod", "pod-1", "p", None, {"pod_metadata": {"env": [{"value": mark}]}}),
         Node(nodes.SERVER, "server-1", "w", None, {"server_metadata": {"flavor": {"password": mark}}}),
         Node(nodes.IMAGE, "image-1", "i", None, b'{"image_metadata": {"password": "' + mark.encode() + b'"'),
     )

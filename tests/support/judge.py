@@ -131,7 +131,7 @@ def _start_engine() -> None:
     """Load Heat's resource types and answer with yes what it would ask a cloud; a few seconds, once."""
     from heat.db import api, models
     from heat.engine import constraints, resource, resources
-    from heat.engine.clients.os import nova
+    from heat.engine.clients.os import nova, trove
     from heat.engine.resources.openstack.nova import server
     from oslo_config import cfg
 
@@ -146,3 +146,8 @@ def _start_engine() -> None:
     server.Server._validate_image_flavor = lambda *_: None
     nova.NovaClientPlugin.is_version_supported = lambda *_: True
     nova.NovaClientPlugin.absolute_limits = lambda *_: {"maxServerMeta": 128}
+    # Which versions a datastore has only Trove knows; that there is none without a datastore, Heat does.
+    validate_datastore = trove.TroveClientPlugin.validate_datastore
+    trove.TroveClientPlugin.validate_datastore = lambda self, kind, *more: (
+        None if kind else validate_datastore(self, kind, *more)
+    )

@@ -16,6 +16,8 @@ SERVER = "OS::Nova::Server"
 VOLUME = "OS::Cinder::Volume"
 IMAGE = "OS::Glance::Image"
 NETWORK = "OS::Neutron::Network"
+SHARE = "OS::Manila::Share"
+DATABASE = "OS::Trove::Instance"
 
 Fields = dict[str, Any]
 
@@ -120,6 +122,31 @@ def _attachment(server_id: str, volume_id: str, number: int, *, bootable: bool) 
         "id": volume_id,
         "bootable": "true" if bootable else "false",
     }
+
+
+def share(share_id: str, name: str = "", **fields: Any) -> Node:
+    """Return a share saved as Manila snapshot; fields: replace those of the metadata."""
+    kept = {
+        "share_id": share_id,
+        "size": 25,
+        "share_proto": "NFS",
+        "share_type": "type-1",
+        "share_network_id": "share-network-1",
+        "snapshot_id": f"snapshot-of-{share_id}",
+    }
+    return Node(SHARE, share_id, name, None, kept | fields)
+
+
+def database(instance_id: str, name: str = "", **fields: Any) -> Node:
+    """Return a database instance saved as Trove backup; fields: replace those of the metadata."""
+    kept = {
+        "instance_id": instance_id,
+        "datastore": {"type": "mysql", "version": "5.7.29"},
+        "flavor": {"id": "7", "links": [{"rel": "self", "href": "https://trove.example.net/flavors/7"}]},
+        "size": 12,
+        "backup_id": f"backup-of-{instance_id}",
+    }
+    return Node(DATABASE, instance_id, name, None, kept | fields)
 
 
 def network(

@@ -33,6 +33,7 @@ class StubCloud:
     refuses_uploads: the status with which Glance refuses an upload, after its last byte.
     chunks: sizes of the parts in which uploads came in.
     volume_status: of a new volume.
+    others: what services without tables of their own answer, by path, such as ``database/v1.0/flavors``.
     keeps: volumes that are deleted stay a while.
     """
 
@@ -50,6 +51,7 @@ class StubCloud:
     flavors: dict[str, Thing] = field(default_factory=dict)
     key_pairs: list[str] = field(default_factory=list)
     zones: dict[str, bool] = field(default_factory=dict)
+    others: dict[str, Thing] = field(default_factory=dict)
     usage: Thing | None = None
     quotas: dict[str, Thing] | None = field(default_factory=dict)
     messages: dict[str, list[str]] = field(default_factory=dict)
@@ -74,6 +76,8 @@ class StubCloud:
                 block_storage_endpoint_override=f"{self.url}/volume/v3",
                 network_endpoint_override=f"{self.url}/network/v2.0",
                 compute_endpoint_override=f"{self.url}/compute/v2.1",
+                shared_file_system_endpoint_override=f"{self.url}/share/v2",
+                database_endpoint_override=f"{self.url}/database/v1.0",
                 block_storage_api_version="3",
             )
         return self._connection
@@ -151,6 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_quotas("compute", "limits")
             case ["os-availability-zone"]:
                 self._send_zones()
+            case ["share" | "database", *_] if "/".join(parts) in self.cloud.others:
+                self._send(200, self.cloud.others["/".join(parts)])
             case _:
                 self._send(404, {})
 
@@ -284,6 +290,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.cloud.key_pairs = [each for each in self.cloud.key_pairs if each != parts[3]]
             self._send(204 if there else 404, None if there else {})
             return
+        if parts[0] in ("share", "database"):
+            self._send(404 if self.cloud.others.pop("/".join(parts), None) is None else 202, {})
+            return
         things = self.cloud.images if parts[0] == "image" else self.cloud.volumes
         if self.cloud.keeps and parts[0] == "volume":
             things[parts[3]]["status"] = "deleting"
@@ -298,7 +307,11 @@ class _Handler(BaseHTTPRequestHandler):
         return url.path.strip("/").split("/"), parse_qs(url.query)
 
     def _version(self, service: str, version: str) -> Thing:
-        newest = {"volume": ("3.0", self.cloud.volume_microversion), "compute": ("2.1", "2.90")}
+        newest = {
+            "volume": ("3.0", self.cloud.volume_microversion),
+            "compute": ("2.1", "2.90"),
+            "share": ("2.0", "2.90"),
+        }
         lowest, highest = newest.get(service, ("", ""))
         latest = {"version": highest, "min_version": lowest} if highest else {}
         href = f"{self.cloud.url}/{service}/{version}/"

@@ -11,6 +11,7 @@ NETWORK = {
     "n": {"type": "OS::Neutron::Net"},
     "sn": {"type": "OS::Neutron::Subnet", "properties": {"network": {"get_resource": "n"}, "cidr": "10.0.0.0/24"}},
 }
+DATABASE = {"flavor": "7", "size": 1}
 GATEWAY = {"router_id": "r", "network": "n"}
 
 
@@ -77,6 +78,12 @@ def test_a_value_that_no_parameter_takes_is_refused():
         ({"s": server(image="i", networks=[{"port": "p"}], security_groups=["g"])}, "security_groups"),
         ({"s": server(image="i", user_data_format="YES")}, "user_data_format"),
         ({"a/b": {"type": "OS::Neutron::Net"}}, "/"),
+        ({"d": {"type": "OS::Trove::Instance", "properties": {"flavor": "7", "size": 151}}}, "size"),
+        ({"d": {"type": "OS::Trove::Instance", "properties": DATABASE | {"datastore_version": "5"}}}, "datastore"),
+        (
+            {"m": {"type": "OS::Manila::Share", "properties": {"size": 1, "share_protocol": "nfs"}}},
+            "share_protocol",
+        ),
     ],
 )
 def test_what_heat_refuses_is_refused(resources, reason):

@@ -217,6 +217,33 @@ def _nova(site: Site) -> Sections:
     }
 
 
+def _manila(site: Site) -> Sections:
+    data, paste = site.data / "manila", site.venv / "etc/manila"
+    return _base(
+        site,
+        "manila",
+        auth_strategy="keystone",
+        my_ip=IP,
+        host="cloud",
+        api_paste_config=paste / "api-paste.ini",
+        rootwrap_config=paste / "rootwrap.conf",
+        enabled_share_backends="dummy",
+        enabled_share_protocols="NFS,CIFS",
+        default_share_type="shares",
+        report_interval=5,
+        periodic_interval=5,  # until the scheduler has heard of the pools, shares fail
+    ) | {
+        # Manila's own for tests: shares are names and sizes, without a byte.
+        "dummy": {
+            "share_driver": "manila.tests.share.drivers.dummy.DummyDriver",
+            "share_backend_name": "dummy",
+            "driver_handles_share_servers": False,
+            "dummy_driver_default_driver_method_delay": 0,
+        },
+        "coordination": {"backend_url": f"file://{data}/coordination"},
+    }
+
+
 def _heat(site: Site) -> Sections:
     etc = site.venv / "etc/heat"
     return _base(
@@ -250,5 +277,6 @@ COMPONENTS: Mapping[str, Callable[[Site], Sections]] = {
     "cinder": _cinder,
     "placement": _placement,
     "nova": _nova,
+    "manila": _manila,
     "heat": _heat,
 }

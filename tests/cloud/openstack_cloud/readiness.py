@@ -10,8 +10,15 @@ from tests.cloud.openstack_cloud import processes
 from tests.cloud.openstack_cloud.rest import Administrator
 from tests.cloud.openstack_cloud.site import Site, SiteError
 
-_HEARTBEATS = {"cinder": "/v3/{project}/os-services", "nova": "/v2.1/os-services"}
-_BACK_ENDS = {"cloud@file", "cloud@far", "cloud@fake"}
+_HEARTBEATS = {
+    "cinder": "/v3/{project}/os-services",
+    "manila": "/v2/{project}/os-services",
+    "nova": "/v2.1/os-services",
+}
+_POOLS = {
+    "cinder": ("/v3/{project}/scheduler-stats/get_pools", {"cloud@file", "cloud@far", "cloud@fake"}),
+    "manila": ("/v2/{project}/scheduler-stats/pools", {"cloud@dummy"}),
+}
 
 
 def wait(site: Site, names: Collection[str], seconds: float = 300) -> None:
@@ -49,9 +56,11 @@ def _beats(admin: Administrator, name: str) -> bool:
 
 def _is_known(admin: Administrator, name: str) -> bool:
     """Tell whether the schedulers have heard of what the service offers: until then they find no host for anything."""
-    if name in ("cinder-volume", "cinder-scheduler"):
-        pools = admin.call("GET", "cinder", "/v3/{project}/scheduler-stats/get_pools")["pools"]
-        return {each["name"].partition("#")[0] for each in pools} >= _BACK_ENDS
+    if name in ("cinder-volume", "cinder-scheduler", "manila-share", "manila-scheduler"):
+        component = name.partition("-")[0]
+        path, back_ends = _POOLS[component]
+        pools = admin.call("GET", component, path)["pools"]
+        return {each["name"].partition("#")[0] for each in pools} >= back_ends
     if name == "nova-compute":
         return bool(admin.call("GET", "nova", "/v2.1/os-hypervisors")["hypervisors"])
     return True

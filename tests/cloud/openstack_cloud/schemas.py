@@ -13,7 +13,18 @@ from tests.cloud.openstack_cloud.components import database
 from tests.cloud.openstack_cloud.services import environment
 from tests.cloud.openstack_cloud.site import PASSWORD, Site, SiteError, user
 
-_DATABASES = ("keystone", "glance", "neutron", "cinder", "nova", "nova_api", "nova_cell0", "placement", "heat")
+_DATABASES = (
+    "keystone",
+    "glance",
+    "neutron",
+    "cinder",
+    "nova",
+    "nova_api",
+    "nova_cell0",
+    "placement",
+    "manila",
+    "heat",
+)
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +59,7 @@ def _migrations(site: Site) -> dict[str, list[list[str]]]:
         "cinder": manage("cinder", "db sync"),
         "glance": manage("glance", "db_sync"),
         "heat": manage("heat", "db_sync"),
+        "manila": manage("manila", "db sync"),
         "placement": manage("placement", "db sync"),
     }
 

@@ -14,6 +14,12 @@ _VOLUME_TYPES = (
     ("premium", "file", "demo"),
     ("archive", "file", "target"),
 )
+# Manila makes no shares of snapshots unless the type says so.
+_SHARE_TYPE = {
+    "driver_handles_share_servers": "False",
+    "snapshot_support": "True",
+    "create_share_from_snapshot_support": "True",
+}
 _FLAVORS = (
     ("m1.tiny", {"vcpus": 1, "ram": 128, "disk": 1}, ""),
     ("m1.small", {"vcpus": 1, "ram": 512, "disk": 2}, "demo"),
@@ -58,7 +64,7 @@ def identity(site: Site) -> None:
     def project(name: str) -> str:
         return admin.ensure("keystone", "/v3/projects", "project", name=name, domain_id="default")
 
-    for name in ("glance", "neutron", "cinder", "placement", "nova", "heat"):
+    for name in ("glance", "neutron", "cinder", "placement", "nova", "manila", "heat"):
         grant(f"projects/{project('service')}", user(name), "admin", "service")
     grant("system", user("glance"), "reader")  # it reads the limits of others
     for name in _PROJECTS:
@@ -76,6 +82,7 @@ def _catalog(admin: Administrator) -> None:
     _service(admin, "cinderv3", "volumev3", admin.site.url("cinder", "/v3"))  # Heat asks for that
     _service(admin, "placement", "placement", admin.site.url("placement"))
     _service(admin, "nova", "compute", admin.site.url("nova", "/v2.1"))
+    _service(admin, "manila", "sharev2", admin.site.url("manila", "/v2"))
     _service(admin, "heat", "orchestration", admin.site.url("heat", "/v1/%(tenant_id)s"))
 
 
@@ -112,6 +119,7 @@ def resources(site: Site) -> None:
         if only:
             access = {"addProjectAccess": {"project": projects[only]}}
             admin.call("POST", "cinder", f"/v3/{{project}}/types/{volume_type}/action", access)
+    admin.ensure("manila", "/v2/{project}/types", "share_type", name="shares", extra_specs=_SHARE_TYPE)
     for name, size, only in _FLAVORS:
         public = {"os-flavor-access:is_public": not only}
         flavor = admin.ensure("nova", "/v2.1/flavors", "flavor", name=name, **size, **public)

@@ -70,6 +70,8 @@ def _components(site: Site) -> Iterator[Service]:
     yield _api(site, "placement", "placement", "placement.wsgi.api")
     yield _api(site, "nova-api", "nova", "nova.wsgi.osapi_compute")
     yield from (_background(site, "nova", name) for name in ("conductor", "scheduler", "compute"))
+    yield _api(site, "manila-api", "manila", "manila.wsgi.api")
+    yield from (_background(site, "manila", name) for name in ("scheduler", "share"))
     yield _api(site, "heat-api", "heat", "heat.wsgi.api")
     yield _background(site, "heat", "engine")
 
@@ -81,7 +83,7 @@ def _background(site: Site, component: str, name: str) -> Service:
 
 
 def _api(site: Site, name: str, component: str, module: str, threads: int = 4) -> Service:
-    """Return an API. Cinder's and Heat's take their file from the arguments, the others from the environment."""
+    """Return an API. Cinder's, Manila's and Heat's take their file from the arguments, the others from the environment."""
     port = site.port(component)
     command = [f"{site.bin}/uwsgi", "--http-socket", f"{IP}:{port}", "--module", f"{module}:application"]
     command += ["--virtualenv", str(site.venv), "--processes", "1", "--threads", str(threads), "--enable-threads"]
@@ -89,6 +91,6 @@ def _api(site: Site, name: str, component: str, module: str, threads: int = 4) -
     command += ["--http-timeout", "300", "--socket-timeout", "300", "--disable-logging"]
     # Refuses uploads to Glance in chunks of a MiB unless told.
     command += ["--chunked-input-limit", str(2 << 20)]
-    if component in ("cinder", "heat"):
+    if component in ("cinder", "manila", "heat"):
         command += ["--pyargv", f"--config-file {site.conf(component)}"]
     return Service(name, component, command, port, http=True)

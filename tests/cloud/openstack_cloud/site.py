@@ -22,6 +22,7 @@ _PORTS = {
     "neutron": 9696,
     "placement": 8778,
     "nova": 8774,
+    "manila": 8786,
     "heat": 8004,
     "heat-cfn": 8000,
 }
