@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-import tomllib
 import types
 from types import MappingProxyType
 
 import pytest
 
+from restore_openstack.database import DatabasePlugin
 from restore_openstack.image import ImagePlugin
 from restore_openstack.network import NetworkPlugin
 from restore_openstack.project import ProjectPlugin
 from restore_openstack.server import ServerPlugin
+from restore_openstack.share import SharePlugin
 from restore_openstack.volume import VolumePlugin
 from restore_worker import testing
 from restore_worker.bank import open_bank
@@ -25,8 +27,10 @@ from restore_worker.testing import PluginContract
 from tests.support import bad_plugins, nodes, steps
 from tests.support.bad_plugins import NotePlugin
 from tests.support.banks import BankCheckpoint, Node, write
+from tests.support.fakes import FakeReport, FakeTarget
 from tests.support.judge import judge
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, run_cli
+from tests.support.stub_cloud import stub_cloud
 from tests.support.tenants import EXTERNAL_NETWORK, tenant
 
 # The plan named the server, so that Karbor saved its attachments too.
@@ -53,6 +57,11 @@ class OfBank(PluginContract):
         self.bank, self.resource = str(tmp_path), self.node.id
 
 
+class TestDatabase(OfBank):
+    plugin = DatabasePlugin
+    node = nodes.database("database-1", "ledger")
+
+
 class TestImage(OfBank):
     plugin = ImagePlugin
     node = nodes.image("image-1", "ubuntu", server_id="server-1")
@@ -73,6 +82,11 @@ class TestServer(OfBank):
     node = next(node for node in TENANT.nodes if node.type == nodes.SERVER)
     written = TENANT
     parameters = MappingProxyType({nodes.NETWORK: {"networks": "new", "public_network_id": EXTERNAL_NETWORK}})
+
+
+class TestShare(OfBank):
+    plugin = SharePlugin
+    node = nodes.share("share-1", "reports")
 
 
 class TestVolumeOfBackup(OfBank):
@@ -112,7 +126,10 @@ class TestStranger(OfBank):
 MADE = {"NetworkPlugin.Part.properties"}
 
 
-@pytest.mark.parametrize("plugin", [ImagePlugin, NetworkPlugin, ProjectPlugin, ServerPlugin, VolumePlugin])
+@pytest.mark.parametrize(
+    "plugin",
+    [DatabasePlugin, ImagePlugin, NetworkPlugin, ProjectPlugin, ServerPlugin, SharePlugin, VolumePlugin],
+)
 def test_work_is_made_of_declared_fields(plugin):
     """It is kept in Redis: what takes anything would carry there what a bank holds of secrets."""
     assert set(loose(plugin.Work.model_json_schema(), plugin.__name__)) <= MADE
@@ -240,38 +257,91 @@ def test_a_sample_with_problems_is_told(tmp_path):
 # The example in the documentation
 
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
-ZONE, TEST = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+PLUGIN, TEST = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 (TOML,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-(ZONE_ID,) = re.findall(r'resource = "(.*)"', TEST)
-(METADATA,) = re.findall(r'`(\{"email".*?\})`', PAGE)
+(KEY_ID,) = re.findall(r'resource = "(.*)"', TEST)
+(METADATA,) = re.findall(r'`(\{"public_key".*?\})`', PAGE)
+(WHEEL,) = re.findall(r"`(restore_keypair-\S+\.whl)`", PAGE)
 
 
-def zones(folder):
+def keys(folder):
     """Write the bank that the page speaks of."""
-    zone = Node("OS::Designate::Zone", ZONE_ID, "example.org.", None, METADATA.encode())
-    write(BankCheckpoint(nodes=(zone,)), folder)
+    key = Node("OS::Nova::KeyPair", KEY_ID, "ops", None, METADATA.encode())
+    write(BankCheckpoint(nodes=(key,)), folder)
 
 
-def test_the_example_passes_as_a_package_of_a_stranger(tmp_path):
-    zones(tmp_path / "bank")
-    (tmp_path / "restore_dns.py").write_text(ZONE)
-    (tmp_path / "test_zone.py").write_text(TEST)
-    info = tmp_path / "restore_dns-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: restore-dns\nVersion: 1.0\n")
-    entries = tomllib.loads(TOML)["project"]["entry-points"][GROUP]
-    (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *map(" = ".join, entries.items())]))
-    options = ("-q", f"--rootdir={tmp_path}", "-c", "/dev/null", "-p", "no:cacheprovider")
-    command = [sys.executable, "-m", "pytest", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert f"{len(TESTS)} passed" in done.stdout, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """Give the folder into which the page's package is installed, of its wheel and as pip does it, but offline."""
+    source, site = (tmp_path_factory.mktemp(name) for name in ("source", "site"))
+    (source / "restore_keypair.py").write_text(PLUGIN)
+    (source / "pyproject.toml").write_text(TOML)
+    run("pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation", ".", cwd=source)
+    run("pip", "install", "--no-deps", "--no-index", "--target", str(site), WHEEL, cwd=source)
+    return site
+
+
+def where(site):
+    """Return the variables of a process that has the package."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))}
+
+
+def run(*words, cwd, **env):
+    """Run a module of Python's and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_example_is_as_short_as_the_page_says():
+    (most,) = re.findall(r"in (\d+) lines", PAGE)
+    assert len([line for line in PLUGIN.splitlines() if line]) <= int(most)
+
+
+def test_the_examples_own_tests_pass_once_it_is_installed(package, tmp_path):
+    keys(tmp_path / "bank")
+    (tmp_path / "test_keypair.py").write_text(TEST)
+    options = ("-q", f"--rootdir={tmp_path}", "-c", os.devnull, "-p", "no:cacheprovider")
+    assert f"{len(TESTS)} passed" in run("pytest", *options, cwd=tmp_path, **where(package))
+
+
+def test_plan_finds_the_example_once_it_is_installed(package, tmp_path):
+    keys(tmp_path / "bank")
+    done = run_cli("plan", "latest", "--bank", str(tmp_path / "bank"), env=where(package))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ["OS::Nova::KeyPair", "ops", KEY_ID, "by", "Heat"] in [
+        line.split() for line in done.stdout.splitlines()
+    ]
+    assert "user_id: key pairs belong to users" in done.stdout
 
 
 def test_heat_takes_what_the_example_makes(tmp_path):
-    zones(tmp_path)
-    module = types.ModuleType("restore_dns")
-    exec(ZONE, module.__dict__)
-    registry = Registry([module.ZonePlugin()])
+    keys(tmp_path)
+    module = types.ModuleType("restore_keypair")
+    exec(PLUGIN, module.__dict__)
+    registry = Registry([module.KeyPairPlugin()])
     rendering = render(make_plan(open_bank(str(tmp_path)), "latest", registry=registry), registry=registry)
-    assert judge(rendering.hot.text) == [f"zone_{ZONE_ID}"]
-    assert [finding.field for finding in rendering.findings] == ["recordsets"]
+    assert judge(rendering.hot.text) == [f"key_pair_{KEY_ID}"]
+    assert [finding.field for finding in rendering.findings] == ["user_id"]
+
+
+def test_the_example_looks_for_a_key_pair_of_that_name(tmp_path):
+    keys(tmp_path)
+    module = types.ModuleType("restore_keypair")
+    exec(PLUGIN, module.__dict__)
+    registry = Registry([module.KeyPairPlugin()])
+    (planned,) = make_plan(open_bank(str(tmp_path)), "latest", registry=registry).resources
+    told = {}
+    with stub_cloud() as cloud:
+        for cloud.key_pairs in (["dev"], ["dev", "ops"]):
+            report = FakeReport(KEY_ID)
+            module.KeyPairPlugin().check(planned.resource, planned.work, FakeTarget(cloud.connect()), report)
+            told[len(cloud.key_pairs)] = [each.field for each in report.problems]
+    assert told == {1: [], 2: ["name"]}
