@@ -31,11 +31,22 @@ class Change(NamedTuple):
     rule: str
 
 
+class Question(NamedTuple):
+    """What a plugin asked of the site map."""
+
+    kind: Kind
+    subject: Subject
+
+
 class Changes:
-    """Applies a site map, and notes each change once, however often plugins ask."""
+    """Applies a site map, and notes each change once, however often plugins ask.
+
+    questions: all that was asked, in order.
+    """
 
     def __init__(self, site_map: SiteMap) -> None:
         self._site_map = site_map
+        self.questions: list[Question] = []
         self._known: dict[Change, None] = {}
         # What networks are called that plugins asked for.
         self._networks: set[str] = set()
@@ -55,6 +66,7 @@ class Changes:
 
     def mapped(self, kind: Kind, subject: Subject, field: str, parameter: Mapped | None) -> Mapped | None:
         """Return what the parameter says, or else the site map; None if neither speaks."""
+        self.questions.append(Question(kind, subject))
         if kind == "network":
             self._networks.update(subject.values)
         spoken = self._site_map.speak(kind, subject)

@@ -13,6 +13,11 @@ from restore_worker.template import Hot
 logger = logging.getLogger(__name__)
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a file as `write_hot` does."""
+    _write(file, text)
+
+
 def write_hot(hot: Hot, file: Path) -> None:
     """Write a template, and beside it the environment if any of its parameters has a value.
 

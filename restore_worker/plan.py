@@ -14,11 +14,11 @@ from pydantic import BaseModel
 
 from restore_worker.bank import Bank, check_chunks
 from restore_worker.catalogue import resolve
-from restore_worker.changes import Change, Changes
+from restore_worker.changes import Change, Changes, Question
 from restore_worker.checkpoint import Checkpoint, parse_checkpoint
 from restore_worker.choice import Choice, Chosen
 from restore_worker.definitions import Definitions
-from restore_worker.errors import BankError, ParameterError, PluginError, RestoreError, printable
+from restore_worker.errors import BankError, CloudError, ParameterError, PluginError, RestoreError, printable
 from restore_worker.parameters import ParsedParameters, RestoreParameters
 from restore_worker.plugin import BankData, Mapped, Produces, Report, Target
 from restore_worker.registry import AnyPlugin, Registry, installed
@@ -107,6 +107,7 @@ class Plan:
     findings: what comes back differently or not at all; problems: what makes the restore impossible.
     resources: every child before its parents; without those that have problems.
     changes: what the site map does.
+    questions: all that plugins asked of it.
     """
 
     checkpoint: Checkpoint
@@ -117,6 +118,7 @@ class Plan:
     findings: tuple[Finding, ...]
     problems: tuple[Finding, ...]
     changes: tuple[Change, ...] = ()
+    questions: tuple[Question, ...] = ()
 
     @property
     def description(self) -> str:
@@ -346,6 +348,7 @@ class _Planner:
             tuple(self.findings),
             problems,
             self._changes.all,
+            tuple(self._changes.questions),
         )
 
     def _concerns(self, problem: Finding) -> bool:
@@ -399,6 +402,9 @@ class _Planner:
         """Make a problem of the resource of whatever its plugin raises."""
         try:
             yield
+        except CloudError:
+            # A policy of the site map asked it: that it does not answer is no matter of one resource.
+            raise
         except RestoreError as error:
             self.tell(key, "data" if isinstance(error, BankError) else "", str(error))
         except Exception as error:

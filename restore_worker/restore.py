@@ -33,14 +33,16 @@ from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Finding, Plan, Sites, make_plan
 from restore_worker.registry import installed
 from restore_worker.render import Rendering, render
-from restore_worker.sitemap import SiteMap, read, with_networks
+from restore_worker.site_draft import draft
+from restore_worker.site_guesses import Guesses
+from restore_worker.sitemap import PlaceSection, SiteMap, read, with_networks
 from restore_worker.submitted import Restore, caller_ledger, check_sender, start
 from restore_worker.target import TargetCloud
 
 if TYPE_CHECKING:
     from restore_worker.inspection import Inspection
 
-__all__ = ["Restore", "get", "list_restores", "named_bank", "plan", "submit"]
+__all__ = ["Restore", "draft_site_map", "get", "list_restores", "named_bank", "plan", "submit"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     networks: Mapping[str, str] | None = None,
     name_prefix: str = "",
     isolated: bool = False,
+    source_cloud: str | None = None,
     verify: bool = True,
 ) -> Rendering:
     """Return what a restore of the checkpoint would do, with its template and everything that is wrong.
@@ -82,15 +85,15 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
         site map.
     name_prefix: what all names begin with that the restore gives, but those in parameters.
     isolated: plan a copy that touches nothing of what lives, as a drill makes it.
+    source_cloud: name in clouds.yaml of the cloud that the checkpoint was made in, where the site map asks for
+        what is not in the bank.
     verify: read all image and volume bytes in the bank, and compare their checksums.
     Raises RestoreError if bank or checkpoint cannot be read at all, or the cloud cannot be asked.
     """
-    if cloud:
-        clouds.check_cloud(cloud)
-    source = named_bank(bank)
-    target = _target(cloud, source, checkpoint_id) if cloud else None
-    sites = Sites(_site_map(site_map, networks), target, name_prefix=name_prefix, isolated=isolated)
-    made = make_plan(source, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
+    opened = named_bank(bank)
+    target, source = (_looked_at(name, opened, checkpoint_id) for name in (cloud, source_cloud))
+    sites = Sites(_site_map(site_map, networks), target, source, name_prefix=name_prefix, isolated=isolated)
+    made = make_plan(opened, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
     rendering = render(made, verify=verify)
     if target is None:
         return rendering
@@ -130,7 +133,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     cloud: name of the target in clouds.yaml, by default the environment's ``OS_CLOUD`` if there is to be a stack.
     export: where `Restore.wait` shall write the template.
     create_stack: False to leave the stack to the user: with a cloud, what Heat cannot build is built.
-    source_cloud: name in clouds.yaml of one that logs in to the checkpoint's project, if the target is another.
+    source_cloud: name in clouds.yaml of one that logs in to the checkpoint's project, if the target is another, or
+        the site map asks for what is not in the bank.
     allow_projects: ids of projects whose checkpoints may be restored to the target nevertheless.
     check: look first whether the target has all that the restore needs; what cannot be seen from here, and with
         False everything, the workers look for, who do so in any case.
@@ -149,13 +153,11 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     cloud = cloud or (settings.load().cloud if create_stack else None) or ""
     if ttl is not None:
         _check_drill(ttl, stands=bool(cloud) and create_stack)
-    for name in filter(None, (cloud, source_cloud)):
-        clouds.check_cloud(name)
-    source = named_bank(bank)
-    target = _target(cloud, source, checkpoint_id) if cloud else None
+    opened = named_bank(bank)
+    target, source = (_looked_at(name, opened, checkpoint_id) for name in (cloud, source_cloud))
     prefix = name_prefix or ("" if ttl is None else _DRILL_PREFIX)
-    sites = Sites(_site_map(site_map, networks), target, name_prefix=prefix, isolated=ttl is not None)
-    made = make_plan(source, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
+    sites = Sites(_site_map(site_map, networks), target, source, name_prefix=prefix, isolated=ttl is not None)
+    made = make_plan(opened, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
     if made.problems and not (target and check):
         raise _refused(made, made.problems)
     new = _new_restore(made, cloud, wants_stack=bool(cloud) and create_stack, key=idempotency_key or "")
@@ -199,7 +201,34 @@ def named_bank(bank: str | Path | None = None) -> Bank:
     return open_bank(str(url))
 
 
-def _target(cloud: str, bank: Bank, checkpoint: str) -> TargetCloud:
+def draft_site_map(
+    checkpoint_id: str,
+    *,
+    cloud: str,
+    bank: str | Path | None = None,
+    resources: Iterable[str] | None = None,
+    source_cloud: str | None = None,
+) -> str:
+    """Return a first site map for the target, in YAML, with guesses as entries and open questions as comments.
+
+    All as of `plan`. Raises RestoreError if bank or checkpoint cannot be read, or a cloud cannot be asked.
+    """
+    opened = named_bank(bank)
+    target, source = (_looked_at(name, opened, checkpoint_id) for name in (cloud, source_cloud))
+    if target is None:
+        raise RestoreError("a site map is drafted for a target: name it")
+    # With anything said of volume types, the source is asked for the old ones.
+    sites = Sites(SiteMap(volume_type=PlaceSection(policy="default")), target, source)
+    made = make_plan(opened, checkpoint_id, resources=resources, sites=sites)
+    project_id = clouds.identity(cloud).project_id
+    return draft(made.checkpoint, cloud, project_id, made.questions, Guesses(target, source))
+
+
+def _looked_at(cloud: str | None, bank: Bank, checkpoint: str) -> TargetCloud | None:
+    """Return a cloud of clouds.yaml, to look at; None if none is named."""
+    if not cloud:
+        return None
+    clouds.check_cloud(cloud)
     return TargetCloud(cloud, bank, resolve(bank, checkpoint))
 
 

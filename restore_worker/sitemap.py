@@ -6,9 +6,9 @@ is as without a map.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
@@ -36,7 +36,8 @@ _MESSAGES = {
 
 
 # As in a file id_ed25519.pub: whatever else is pasted there, a private key above all, is not taken.
-PublicKey = Annotated[str, Field(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA[A-Za-z0-9+/]+=*( [^\r\n]*)?$")]
+PUBLIC_KEY = r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA[A-Za-z0-9+/]+=*( [^\r\n]*)?$"
+PublicKey = Annotated[str, Field(pattern=PUBLIC_KEY)]
 
 
 class FlavorSection(Section):
@@ -78,6 +79,9 @@ class ProjectSection(Entry):
     map: dict[Name, Name] = Field(default_factory=dict)
 
 
+F = TypeVar("F", bound=Any)
+
+
 class AddressPolicy(Entry):
     """Fixed addresses or MACs of ports: kept, new ones, or whichever fits."""
 
@@ -97,6 +101,25 @@ class Shape(Entry):
     vcpus: Annotated[int, Field(ge=1)]
     ram: Annotated[int, Field(ge=1)]
     disk: Annotated[int, Field(ge=0)]
+
+    def nearest(self, known: Iterable[F]) -> F | None:
+        """Return the smallest flavor that has all that this one has, None if there is none.
+
+        The smallest is the one that exceeds it least, in proportion, all three together.
+        """
+
+        def excess(flavor: F) -> tuple[float, str]:
+            return flavor.vcpus / self.vcpus + flavor.ram / self.ram + flavor.disk / max(self.disk, 1), flavor.name
+
+        holding = (
+            each
+            for each in known
+            if each.vcpus >= self.vcpus
+            and each.ram >= self.ram
+            and each.disk >= self.disk
+            and not each.is_disabled
+        )
+        return min(holding, key=excess, default=None)
 
 
 class Source(Entry):

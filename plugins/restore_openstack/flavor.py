@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from restore_openstack.lookups import named, offer, require
@@ -70,23 +70,6 @@ def flavors(cloud: Target) -> Sequence[Flavor]:
     return cloud.look("flavors", lambda: list(cloud.connection().compute.flavors(is_public="None")))
 
 
-def nearest(shape: Shape, known: Iterable[Flavor]) -> Flavor | None:
-    """Return the smallest flavor that has all that the shape has, None if there is none.
-
-    The smallest is the one that exceeds the shape least, in proportion, all three together.
-    """
-
-    def excess(flavor: Flavor) -> tuple[float, str]:
-        return flavor.vcpus / shape.vcpus + flavor.ram / shape.ram + flavor.disk / max(shape.disk, 1), flavor.name
-
-    holding = (
-        each
-        for each in known
-        if each.vcpus >= shape.vcpus and each.ram >= shape.ram and each.disk >= shape.disk and not each.is_disabled
-    )
-    return min(holding, key=excess, default=None)
-
-
 def _shape(original: str, selection: Selection) -> Shape | None:
     """Return what the old flavor had, from the site map or else from the cloud that it was in."""
     told = selection.site_map.source.flavors.get(original)
@@ -115,7 +98,7 @@ def _nearest(original: str, shape: Shape | None, selection: Selection, report: R
             "--source-cloud, or map it",
         )
         return original
-    found = nearest(shape, known)
+    found = shape.nearest(known)
     if found is None:
         report.problem(
             "flavor",

@@ -66,5 +66,6 @@ def _original(volume: Resource, selection: Selection) -> Any:
     source = selection.source
     if source is None or not selection.site_map.volume_type.model_fields_set:
         return None
-    proxy = source.connection().block_storage
-    return source.look(f"volume {volume.id}", lambda: or_none(lambda: proxy.get_volume(volume.id)))
+    return source.look(
+        f"volume {volume.id}", lambda: or_none(lambda: source.connection().block_storage.get_volume(volume.id))
+    )

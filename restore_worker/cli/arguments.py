@@ -66,13 +66,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Add all that says what is to be restored, and how."""
     add_checkpoint(parser)
-    parser.add_argument(
-        "--resource",
-        action="append",
-        dest="resources",
-        metavar="SELECTOR",
-        help="an id, TYPE or TYPE#ID: restore only this and what it depends on (repeatable; default: everything)",
-    )
+    add_resources(parser)
     parser.add_argument(
         "--skip",
         action="append",
@@ -112,6 +106,27 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "the site map (repeatable)",
     )
     parser.add_argument("--cloud", metavar="NAME", help="the target, by its name in clouds.yaml")
+
+
+def add_resources(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses resources."""
+    parser.add_argument(
+        "--resource",
+        action="append",
+        dest="resources",
+        metavar="SELECTOR",
+        help="an id, TYPE or TYPE#ID: restore only this and what it depends on (repeatable; default: everything)",
+    )
+
+
+def add_source_cloud(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the cloud of the checkpoint."""
+    parser.add_argument(
+        "--source-cloud",
+        metavar="NAME",
+        help="a cloud in clouds.yaml that logs in to the checkpoint's project: proves that you may have what is "
+        "in it, if the target is another project, and where a site map asks for old flavors and volume types",
+    )
 
 
 def file_to_write(text: str) -> Path:

@@ -34,6 +34,8 @@ _COMMANDS = {
     "report": "restore_worker.cli.report:Report",
     "resume": "restore_worker.cli.verbs:Resume",
     "show": "restore_worker.cli.restores:Show",
+    "sitemap check": "restore_worker.cli.sitemap:SitemapCheck",
+    "sitemap draft": "restore_worker.cli.sitemap:SitemapDraft",
     "submit": "restore_worker.cli.submit:Submit",
     "template": "restore_worker.cli.restores:Template",
     "up": "restore_worker.cli.up:Up",

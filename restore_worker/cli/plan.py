@@ -11,7 +11,7 @@ from restore_worker import restore
 from restore_worker.changes import Change
 from restore_worker.checkpoint import Checkpoint
 from restore_worker.choice import Chosen
-from restore_worker.cli.arguments import STDOUT, CommandWithExample, add_request, file_to_write
+from restore_worker.cli.arguments import STDOUT, CommandWithExample, add_request, add_source_cloud, file_to_write
 from restore_worker.cli.wording import Shown, aligned, grouped_findings, label, moment
 from restore_worker.errors import RestoreError, printable
 from restore_worker.export import write_hot
@@ -42,6 +42,7 @@ class Plan(CommandWithExample, ShowOne):
         """Return the parser of the request and the options."""
         parser = super().get_parser(prog_name)
         add_request(parser)
+        add_source_cloud(parser)
         parser.add_argument(
             "--output",
             type=file_to_write,
@@ -75,6 +76,7 @@ class Plan(CommandWithExample, ShowOne):
             parameters=parsed_args.parameters,
             site_map=parsed_args.site_map,
             isolated=parsed_args.isolated,
+            source_cloud=parsed_args.source_cloud,
             verify=parsed_args.verify,
         )
         if rendering.hot and parsed_args.output == STDOUT:

@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 
 from restore_worker import restore
-from restore_worker.cli.arguments import CommandWithExample, add_request, file_to_write
+from restore_worker.cli.arguments import CommandWithExample, add_request, add_source_cloud, file_to_write
 from restore_worker.cli.progress import follow
 from restore_worker.cli.wording import owned
 
@@ -39,12 +39,7 @@ class _Submitting(CommandWithExample):
             action="store_true",
             help="show on stderr how it goes on, until it ends; exit code 1 if it fails",
         )
-        parser.add_argument(
-            "--source-cloud",
-            metavar="NAME",
-            help="a cloud in clouds.yaml that logs in to the checkpoint's project: the proof that you may have "
-            "what is in it, if the target is another project",
-        )
+        add_source_cloud(parser)
         parser.add_argument(
             "--allow-project",
             action="append",

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restore_openstack.flavor import nearest
 from restore_openstack.server import ServerPlugin
 from restore_worker.plan import Sites
 from restore_worker.sitemap import Shape, SiteMap
@@ -119,11 +118,11 @@ def test_the_nearest_is_never_smaller_and_no_other_is_between(wanted, sizes):
     holding = [
         each for each in known if each.vcpus >= shape.vcpus and each.ram >= shape.ram and each.disk >= shape.disk
     ]
-    found = nearest(shape, known)
+    found = shape.nearest(known)
     assert (found in holding) if holding else (found is None)
     assert not any(
         each.vcpus <= found.vcpus and each.ram <= found.ram and each.disk <= found.disk
         for each in holding
         if (each.vcpus, each.ram, each.disk) != (found.vcpus, found.ram, found.disk)
     )
-    assert nearest(shape, reversed(known)) == found
+    assert shape.nearest(reversed(known)) == found

@@ -25,7 +25,7 @@ ROWS = (
     ("redis_address", "settings", "embedded"),
     ("bank", "catalogue"),
     ("plugin", "registry", "context"),
-    ("definitions", "parameters", "changes", "choice", "plan", "render"),
+    ("definitions", "parameters", "changes", "choice", "plan", "site_guesses", "site_draft", "render"),
     ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger", "redis_state"),
     ("session", "cloud_errors", "cloud", "ownership", "stack", "stack_preview", "quotas", "target", "inspection"),
     ("canvas", "app"),
