@@ -126,9 +126,11 @@ class Source(Entry):
     """What no API of a lost cloud can tell any more.
 
     flavors: by id.
+    backups: records of Cinder backups by id, as `openstack volume backup record export` tells them.
     """
 
     flavors: dict[Name, Shape] = Field(default_factory=dict)
+    backups: dict[Name, Annotated[str, Field(min_length=1, max_length=65536)]] = Field(default_factory=dict)
 
 
 Kind = Literal[

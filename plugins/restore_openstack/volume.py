@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from restore_openstack import cinder, glance
+from restore_openstack import backup_record, cinder, glance
 from restore_openstack.disks import VOLUME, disks_of
 from restore_openstack.naming import name_of
 from restore_openstack.server_definition import SERVER
 from restore_openstack.volume_definition import VolumeDefinition, VolumeParameters, VolumeWork
+from restore_openstack.volume_source import check_backup, check_snapshot
 from restore_openstack.volume_type import check_volume_type, volume_type_of
 from restore_openstack.zone import check_volume_zone, zone_of
 from restore_worker.plugin import (
@@ -73,13 +74,16 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         if definition.snapshot_id:
             # Cinder makes the volume of the snapshot's type, and in its zone.
             volume_type, zone = parameters.restore_volume_type, parameters.restore_availability_zone
+            _check_zone_of_snapshot(zone, resource, report)
         else:
             volume_type = volume_type_of(resource, size, selection, report)
             zone = zone_of(resource, resource.extra_info.get("availability_zone"), selection, report)
         _check_type(definition, volume_type, servers, report)
         bootable = _bootable(resource, definition, servers, selection)
-        wishes = (parameters.restore_size, volume_type, zone)
-        direct = not definition.snapshot_id and bool(bootable or not definition.backup_id or any(wishes))
+        records = backup_record.needed(definition.backup_id, parameters.backup_record, selection, report)
+        # Heat would look for a backup that is not imported yet.
+        wishes = (bootable, parameters.restore_size, volume_type, zone, records)
+        direct = not definition.snapshot_id and bool(any(wishes) or not definition.backup_id)
         work = VolumeWork(
             name=name_of(resource, selection, report),
             description=parameters.restore_description,
@@ -92,6 +96,7 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
             chunks=definition.chunks_num,
             direct=direct,
             bootable=bootable,
+            records=records,
         )
         if not work.name and not direct:
             report.finding("name", "it had none; Heat will name it after the stack")
@@ -109,9 +114,9 @@ class VolumePlugin(RestorePlugin[VolumeDefinition, VolumeParameters, VolumeWork]
         """Look for what it is made of, its type and its zone, and claim the room that it needs."""
         size = work.size
         if work.backup_id is not None:
-            size = _check_backup(work, work.backup_id, target, report)
+            size = check_backup(work, work.backup_id, target, report)
         elif work.snapshot_id is not None:
-            size = _check_snapshot(work, work.snapshot_id, target, report)
+            size = check_snapshot(work, work.snapshot_id, target, report)
         elif data := self.data(work):
             glance.claim_room(resource, data, target, passing=True)
         check_volume_zone(work.availability_zone, target, report)
@@ -181,6 +186,12 @@ def _check_type(
         )
 
 
+def _check_zone_of_snapshot(zone: str | None, volume: Resource, report: Report) -> None:
+    if zone not in (None, volume.extra_info.get("availability_zone")):
+        reason = "Cinder takes another zone for a snapshot only with cloned_volume_same_az off"
+        report.finding("availability_zone", reason)
+
+
 def _bootable(
     volume: Resource, definition: VolumeDefinition, servers: list[ResourceKey], selection: Selection
 ) -> bool | None:
@@ -203,61 +214,10 @@ def _boots_a_server(volume: Resource, servers: list[ResourceKey], selection: Sel
     )
 
 
-def _check_backup(work: VolumeWork, backup_id: str, target: Target, report: Report) -> int | None:
-    """Tell unless a volume can be made of the backup, and return the volume's size, None if it is not known."""
-    from openstack.utils import supports_microversion
-
-    proxy = target.connection().block_storage
-    if work.direct and not target.look(
-        cinder.FROM_BACKUP, lambda: supports_microversion(proxy, cinder.FROM_BACKUP)
-    ):
-        report.problem(
-            "backup_id",
-            f"Cinder of the target has no API {cinder.FROM_BACKUP} (Queens), which makes volumes of another size, "
-            "type or zone, or to boot from, of a backup",
-            "leave the volume out",
-        )
-    # One by one it would take as many requests as there are volumes.
-    known = target.look("backups", lambda: {each.id: each for each in proxy.backups()})
-    backup = known.get(backup_id)
-    # While it is restored elsewhere it has a status of its own.
-    _check_source_status(
-        "backup", backup_id, backup.status if backup else None, ("available", "restoring"), report
-    )
-    if backup is None:
-        return work.size
-    if work.size and work.size < backup.size:
-        report.problem("restore_size", f"the backup has {backup.size} GiB", f"{work.size} GiB are too few")
-    return work.size or backup.size
-
-
-def _check_snapshot(work: VolumeWork, snapshot_id: str, target: Target, report: Report) -> int | None:
-    """Do the same for a snapshot."""
-    proxy = target.connection().block_storage
-    known = target.look("snapshots", lambda: {each.id: each for each in proxy.snapshots()})
-    snapshot = known.get(snapshot_id)
-    _check_source_status("snapshot", snapshot_id, snapshot.status if snapshot else None, ("available",), report)
-    return work.size or (snapshot.size if snapshot else None)
-
-
-def _check_source_status(
-    noun: str, source_id: str, status: str | None, usable: tuple[str, ...], report: Report
-) -> None:
-    if status is None:
-        report.problem(
-            f"{noun}_id",
-            f"the project sees no {noun} {source_id} on the target, which has the bytes",
-            "restore to the cloud and project that made it, or leave the volume out",
-        )
-    elif status not in usable:
-        report.problem(
-            f"{noun}_id", f"{noun} {source_id} of the target is in status {status!r}", "it must be available"
-        )
-
-
 def _build(resource: Resource, work: VolumeWork, context: Context) -> str | None:
     def attributes() -> dict[str, Any]:
         wanted = work.model_dump(include={"description", "size", "volume_type", "availability_zone", "backup_id"})
+        backup_record.have(context, work.records)
         if work.file:
             wanted["image_id"] = glance.upload(context, resource.id, f"volume {resource.id}", work.file)
         return wanted

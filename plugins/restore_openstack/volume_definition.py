@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from restore_openstack.backup_record import Records
 from restore_openstack.fields import Given, Id
 from restore_openstack.glance import ImageMetadata
 from restore_worker.plugin import Definition, Parameters
@@ -35,6 +36,8 @@ class VolumeParameters(Parameters):
     restore_volume_type: a type of the target instead of its default one.
     restore_availability_zone: a zone of the target instead of its default one.
     restore_size: GiB, not less than the original's.
+    backup_record: what another cloud's Cinder exports of the backup, and of those that it builds on, separated by
+        commas, to be imported if the target lacks them; of records for a whole type each volume takes its own.
     """
 
     restore_name: Given | None = None
@@ -42,12 +45,14 @@ class VolumeParameters(Parameters):
     restore_volume_type: Given | None = None
     restore_availability_zone: Given | None = None
     restore_size: Annotated[int, Field(ge=1)] | None = None
+    backup_record: Records | None = None
 
 
 class VolumeWork(BaseModel):
     """What comes back, and of what: one of backup_id, snapshot_id and file is set.
 
     size: GiB; None for that of the backup.
+    records: of the backup, and before it of those that it builds on, if the target may lack them.
     direct: Heat cannot build it so.
     bootable: what must be told to Cinder, whether servers may boot from it; None if it knows.
     """
@@ -63,3 +68,5 @@ class VolumeWork(BaseModel):
     chunks: int | None
     direct: bool
     bootable: bool | None
+    # Work of an earlier version lacks it.
+    records: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import threading
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class StubCloud:
     volume_status: of a new volume.
     others: what services without tables of their own answer, by path, such as ``database/v1.0/flavors``.
     keeps: volumes that are deleted stay a while.
+    may_import: the user may import and export records of backups.
+    imports: the status of a backup after the import.
     """
 
     url: str = ""
@@ -62,6 +65,8 @@ class StubCloud:
     chunks: list[int] = field(default_factory=list)
     volume_status: str = "available"
     keeps: bool = False
+    may_import: bool = True
+    imports: str = "available"
     volume_microversion: str = "3.71"
     _serial: int = 0
     _connection: Connection | None = None
@@ -197,10 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, {"volumes": found})
             case ["volumes", volume_id]:
                 self._show(self.cloud.volumes, volume_id, "volume")
-            case ["backups", "detail"]:
-                self._list("backups", self.cloud.backups, query)
-            case ["backups", backup_id]:
-                self._show(self.cloud.backups, backup_id, "backup")
+            case ["backups", *rest]:
+                self._get_backup(rest, query)
             case ["snapshots", "detail"]:
                 self._list("snapshots", self.cloud.snapshots, query)
             case ["snapshots", snapshot_id]:
@@ -260,6 +263,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["compute", _, "os-keypairs"]:
                 self.cloud.key_pairs.append(body["keypair"]["name"])
                 self._send(201, body)
+            case ["volume", "v3", "backups", "import_record"]:
+                self._import_backup(body["backup-record"]["backup_url"])
             case ["volume", "v3", "volumes", volume_id, "metadata"]:
                 self.cloud.volumes[volume_id]["metadata"] |= body["metadata"]
                 self._send(200, body)
@@ -267,6 +272,33 @@ class _Handler(BaseHTTPRequestHandler):
                 flag = body["os-set_bootable"]["bootable"]
                 self.cloud.volumes[volume_id]["bootable"] = str(flag).lower()
                 self._send(200, {})
+
+    def _get_backup(self, parts: list[str], query: dict[str, list[str]]) -> None:
+        match parts:
+            case ["detail"]:
+                self._list("backups", self.cloud.backups, query)
+            case [backup_id]:
+                self._show(self.cloud.backups, backup_id, "backup")
+            case [backup_id, "export_record"]:
+                self._export_backup(backup_id)
+
+    def _export_backup(self, backup_id: str) -> None:
+        if self.cloud.may_import and (backup := self.cloud.backups.get(backup_id)):
+            url = b64encode(json.dumps(backup).encode()).decode()
+            self._send(200, {"backup-record": {"backup_service": backup["service"], "backup_url": url}})
+        else:
+            self._send(404 if self.cloud.may_import else 403, {})
+
+    def _import_backup(self, url: str) -> None:
+        record = json.loads(b64decode(url))
+        if not self.cloud.may_import:
+            self._send(403, {"forbidden": {"message": "Policy doesn't allow backup:backup-import"}})
+        elif "id" not in record or record["id"] in self.cloud.backups:
+            self._send(400, {"badRequest": {"message": "Invalid backup"}})
+        else:
+            backup = {**record, "status": self.cloud.imports, "fail_reason": "no such service"}
+            self.cloud.backups[record["id"]] = backup
+            self._send(201, {"backup": {"id": record["id"]}})
 
     def do_PUT(self) -> None:
         parts, _ = self._target()

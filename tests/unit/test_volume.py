@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
+from restore_openstack.backup_record import parse
 from restore_openstack.image import ImagePlugin
 from restore_openstack.server import ServerPlugin
 from restore_openstack.volume import VolumePlugin
 from restore_openstack.volume_definition import VolumeDefinition
 from restore_worker.errors import CloudError, CloudUnavailableError, DamagedDataError
+from restore_worker.plan import Sites
 from restore_worker.plugin import BankData, Produces, StillBuilding
+from restore_worker.sitemap import SiteMap
 from restore_worker.template import HeatParameter, HeatTemplate
 from tests.support import nodes
 from tests.support.banks import Node
@@ -29,9 +34,9 @@ BYTES = nodes.volume_image("volume-1", "golden", DATA)
 OF_VOLUME = "OS::Cinder::Volume#volume-1"
 
 
-def selection(*made: Node, edges=None, parameters=None) -> FakeSelection:
+def selection(*made: Node, edges=None, parameters=None, sites=None) -> FakeSelection:
     plugins = [ServerPlugin(), VolumePlugin(), ImagePlugin()]
-    return FakeSelection(plugins, made, edges or {}, {OF_VOLUME: parameters or {}})
+    return FakeSelection(plugins, made, edges or {}, {OF_VOLUME: parameters or {}}, sites=sites)
 
 
 def rendered(node: Node, **parameters: object) -> Rendering:
@@ -82,7 +87,9 @@ def test_a_snapshot_comes_back_through_heat_with_all_that_is_asked():
         "volume_type": "ssd",
         "availability_zone": "az2",
     }
-    assert "volume_type" in fields(rendered(SNAPSHOT, **given).findings)
+    assert {"volume_type", "availability_zone"} <= fields(rendered(SNAPSHOT, **given).findings)
+    same = {"restore_availability_zone": "nova"}
+    assert "availability_zone" not in fields(rendered(SNAPSHOT, **same).findings)
 
 
 def test_a_volume_without_a_name_is_named_by_heat_and_that_is_told():
@@ -518,3 +525,164 @@ def test_a_question_is_asked_once_however_many_volumes_there_are(cloud):
         cloud.calls
     )
     assert len(cloud.calls) < 10
+
+
+# Backups of another cloud
+
+
+def record(backup_id: str = "backup-of-volume-1", **further: object) -> str:
+    """Return a record as Cinder exports it."""
+    fields = {"id": backup_id, "service": "posix", "size": 20, "parent_id": None, "encryption_key_id": None}
+    return b64encode(json.dumps({**fields, "object_count": 3, **further}).encode()).decode()
+
+
+def foreign(*records: str, **parameters: object) -> FakeSelection:
+    return selection(BACKUP, parameters={"backup_record": ",".join(records), **parameters})
+
+
+def test_a_backup_that_the_target_lacks_is_imported_once_and_stays(cloud):
+    cloud.backups.clear()
+    context, made = FakeContext(), foreign(record("backup-of-another"), record())
+    with pytest.raises(StillBuilding, match="backup-of-volume-1 is imported"):
+        build(cloud, context, made)
+    cloud.backups["backup-of-volume-1"]["status"] = "creating"
+    with pytest.raises(StillBuilding, match="backup-of-volume-1 is being imported"):
+        build(cloud, context, made)
+    cloud.backups["backup-of-volume-1"]["status"] = "available"
+    volume_id = build(cloud, context, made)
+    assert cloud.volumes[volume_id]["backup_id"] == "backup-of-volume-1"
+    assert [each for each in cloud.calls if each.startswith("POST")] == [
+        "POST /volume/v3/backups/import_record",
+        "POST /volume/v3/volumes",
+    ]
+    assert context.made == {"volume": volume_id}
+    discard(context, **context.made)
+    assert (list(cloud.backups), cloud.volumes) == (["backup-of-volume-1"], {})
+
+
+def test_what_an_incremental_backup_builds_on_is_imported_before_it(cloud):
+    cloud.backups.clear()
+    chain = [
+        record(parent_id="second"),
+        record("first"),
+        record("second", parent_id="first"),
+    ]
+    made = foreign(*chain)
+    for imported in (["first"], ["first", "second"], ["first", "second", "backup-of-volume-1"]):
+        with pytest.raises(StillBuilding):
+            build(cloud, FakeContext(), made)
+        assert list(cloud.backups) == imported
+    assert build(cloud, FakeContext(), made) in cloud.volumes
+
+
+def test_records_that_go_round_in_circles_end(cloud):
+    cloud.backups.clear()
+    made = foreign(record(parent_id="other"), record("other", parent_id="backup-of-volume-1"))
+    assert len(made.prepare(BACKUP.key)[0].records) == 2
+
+
+def test_a_backup_that_cinder_cannot_import_is_told_and_not_deleted(cloud):
+    cloud.backups.clear()
+    cloud.imports = "error"
+    with pytest.raises(StillBuilding):
+        build(cloud, FakeContext(), foreign(record()))
+    with pytest.raises(CloudError, match=r"backup-of-volume-1: no such service; .*openstack volume backup delete"):
+        build(cloud, FakeContext(), foreign(record()))
+    assert list(cloud.backups) == ["backup-of-volume-1"]
+
+
+def test_a_backup_that_is_there_is_not_imported(cloud):
+    assert build(cloud, FakeContext(), foreign(record())) in cloud.volumes
+    assert "POST /volume/v3/backups/import_record" not in cloud.calls
+
+
+def test_what_an_import_means_is_told():
+    result = rendered(BACKUP, backup_record=record(encryption_key_id="key-1"))
+    assert result.produced == {BACKUP.key: Produces.PARAMETER}
+    told = {each.field: each.text for each in result.findings}
+    assert "stays" in told["backup_id"]
+    assert "key-1" in told["backup_record"]
+    assert fields(rendered(BACKUP, backup_record=record("another")).findings) == fields(rendered(BACKUP).findings)
+    assert rendered(SNAPSHOT, backup_record=record()).produced == {SNAPSHOT.key: Produces.RESOURCE}
+
+
+@pytest.mark.parametrize("given", ["", "x", "e30=", f"{record()},", record(service=None), "gr\u00fcn"])
+def test_what_is_no_record_is_refused(given):
+    with pytest.raises(ValidationError, match="no record of a Cinder backup: give what `openstack volume backup"):
+        rendered(BACKUP, backup_record=given)
+
+
+def of_map(**backups: str) -> Sites:
+    return Sites(
+        SiteMap.model_validate(
+            {"source": {"backups": {name.replace("_", "-"): backups[name] for name in backups}}}
+        )
+    )
+
+
+def records_of(made: FakeSelection) -> list[str]:
+    """Return the ids of the backups that would be imported."""
+    return [parse(each).id for each in made.prepare(BACKUP.key)[0].records]
+
+
+def test_records_stand_in_the_site_map_too():
+    sites = of_map(backup_of_volume_1=record(parent_id="first"), first=record("first"))
+    assert records_of(selection(BACKUP, sites=sites)) == ["first", "backup-of-volume-1"]
+    assert records_of(selection(BACKUP, sites=sites, parameters={"backup_record": record()})) == [
+        "backup-of-volume-1"
+    ]
+    assert records_of(selection(BACKUP, sites=of_map(other=record("other")))) == []
+
+
+@pytest.mark.parametrize(("given", "words"), [("x", "no record"), (record("other"), "the record of backup other")])
+def test_what_is_no_record_of_the_backup_is_refused_in_the_site_map(given, words):
+    (problem,) = render(selection(BACKUP, sites=of_map(backup_of_volume_1=given))).problems
+    assert problem.text.startswith(f"source.backups.backup-of-volume-1: it is {words}")
+    assert "openstack volume backup record export backup-of-volume-1" in problem.text
+
+
+def test_the_cloud_that_made_a_backup_exports_its_record(cloud):
+    cloud.backups |= {"first": {"id": "first", "size": 20, "service": "posix"}}
+    cloud.backups["backup-of-volume-1"] |= {"service": "posix", "parent_id": "first"}
+    assert records_of(selection(BACKUP, sites=Sites(source=FakeTarget(cloud.connect())))) == [
+        "first",
+        "backup-of-volume-1",
+    ]
+    cloud.may_import = False
+    assert records_of(selection(BACKUP, sites=Sites(source=FakeTarget(cloud.connect())))) == []
+    cloud.may_import = True
+    cloud.backups.clear()
+    assert records_of(selection(BACKUP, sites=Sites(source=FakeTarget(cloud.connect())))) == []
+
+
+def test_a_target_that_can_import_passes(cloud):
+    cloud.backups.clear()
+    assert problems(cloud, BACKUP, backup_record=record()) == {}
+    claimed = claims(cloud, BACKUP, backup_record=record())
+    assert (claimed["volume.backups"], claimed["volume.backup_gigabytes"]) == (1, 20)
+    assert claimed["volume.gigabytes"] == 20
+    assert "20 GiB" in problems(cloud, BACKUP, backup_record=record(), restore_size=19)["restore_size"]
+    assert cloud.backups == {}
+
+
+def test_a_user_who_may_not_import_is_told_what_an_admin_runs(cloud):
+    cloud.backups.clear()
+    cloud.may_import = False
+    first = record("first")
+    second = record(parent_id="first")
+    told = problems(cloud, BACKUP, backup_record=f"{second},{first}")
+    command = "cinder --os-project-id PROJECT backup-import posix"
+    assert told.keys() == {"backup_record"}
+    assert f"{command} {first} && {command} {second}" in told["backup_record"]
+    add_backup(cloud)
+    cloud.backups["first"] = {"id": "first", "size": 1, "status": "available"}
+    assert problems(cloud, BACKUP, backup_record=f"{second},{first}") == {}
+
+
+def test_a_record_that_lacks_is_named(cloud):
+    cloud.backups.clear()
+    told = problems(cloud, BACKUP, backup_record=record(parent_id="first"))
+    assert "openstack volume backup record export first" in told["backup_record"]
+    told = problems(cloud, BACKUP)
+    assert "openstack volume backup record export backup-of-volume-1" in told["backup_id"]
+    assert "its bytes are in the bank" in told["backup_id"]
