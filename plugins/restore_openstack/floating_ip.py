@@ -172,7 +172,8 @@ def by_site_map(
             for gateway in topology.gateways_of(fixed.subnet_id)
         }
         mapped = [elsewhere.find(NET, gateway) for gateway in sorted(gateways)]
-        known = {each.value for each in mapped if each} or (gateways if fate == "new" else set())
+        # Who gives the parameter names the network, too; the policy means the old one unless that is mapped.
+        known = {each.value for each in mapped if each} or (set() if wanted.floating_ips or not fate else gateways)
         public = next(iter(known)) if len(known) == 1 else None
     fixed = wanted.fixed_ips or selection.policy("fixed_ips")
     return wanted.model_copy(update={"floating_ips": fate, "public_network_id": public, "fixed_ips": fixed})
