@@ -130,13 +130,15 @@ def _mixed(random: Random, plan: Plan) -> None:
     plan.blows += [Blow(at, random.choice(whats), random.uniform(0, 1.5)) for at in moments(random, 1.5, (3, 5))]
 
 
+# The point that is passed once for each resource that is built directly.
+OF_BUILT = "after a thing is built, before that is noted"
 # Passages of a point that a restore has for each of its resources, and only once or twice.
 _OFTEN = {
     "a message popped, not yet noted as taken": 80,
     "after a claim": 80,
     "after the plugin, before its resource is settled": 80,
     "after a resource is settled, before what it released is sent": 10,
-    "after a thing is built, before that is noted": 30,
+    OF_BUILT: 30,
 }
 
 

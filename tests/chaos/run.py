@@ -86,7 +86,8 @@ class Run:
         """Restore, and check."""
         bank = self.folder / "bank"
         banks.write(self.graph.checkpoint(), bank / "karbor")
-        planned = restore.plan("latest", bank=bank, cloud="stub").hot
+        # The same with and without a cloud, which need not answer.
+        planned = restore.plan("latest", bank=bank).hot
         self._start()
         submitted = restore.submit("latest", bank=bank, cloud="stub")
         (self.folder / "restore").write_text(submitted.id)
@@ -209,6 +210,11 @@ def run(seed: int, number: int, folder: Path) -> Result:
     with world.served(random) as served:
         served.trouble = plan.trouble
         ids = [f"t{index}" for index, thing in enumerate(graph.things) if thing["kind"] == "direct"]
+        # A small graph passes some points less often than was drawn.
+        plan.points = [
+            (name, min(passage, len(ids)) if name == faults.OF_BUILT else passage, victim)
+            for name, passage, victim in plan.points
+        ]
         for each in random.sample(ids, min(plan.flaky, len(ids))):
             served.stumbles[each] = ["flaky"]
         for each in random.sample(ids, min(plan.long, len(ids))):
