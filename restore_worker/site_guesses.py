@@ -26,6 +26,10 @@ _LISTS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
 }
 
 
+# Where the checkpoint tells of them, they are parts of it: a restore builds those that are not external.
+_BUILT = ("network", "subnet", "security_group")
+
+
 class Guess(NamedTuple):
     """What may take the place of something; value: None if a person must say. reason: why, or what there is."""
 
@@ -44,6 +48,8 @@ class Guesses:
         """Return a guess for one thing, which has at least one name."""
         if kind == "zone":
             return self._zone(subject)
+        if kind in _BUILT and subject.properties and not subject.properties.get("router:external"):
+            return Guess(None, "it is built anew, unless one of the target is named here")
         there = _things(kind, self._target)
         for called in (*subject.values, *self._names(kind, subject)):
             same = [each for each in there if each.id == called] or [each for each in there if each.name == called]
@@ -80,8 +86,9 @@ class Guesses:
         return [each.name for each in self._originals(kind, subject) if each.name]
 
     def _is_external(self, network: Subject) -> bool:
-        known = network.properties.get("router:external")
-        return bool(known or any(each.is_router_external for each in self._originals("network", network)))
+        """Say whether it was one; of what neither checkpoint nor source knows, it is the best guess."""
+        known = self._originals("network", network)
+        return all(each.is_router_external for each in known)
 
     def _zone(self, subject: Subject) -> Guess:
         there = _zones(self._target, subject.resource.type)

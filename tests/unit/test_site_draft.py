@@ -160,6 +160,15 @@ def test_the_only_external_network_takes_the_place_of_one(drafted):
     assert "the target has corp, lab, public" in commented(text, '"net-3": "?"')
 
 
+def test_what_is_built_anew_is_no_question_of_the_target(drafted):
+    parts = [asked("network", "net-7", "corp", "OS::Neutron::Net", **{"router:external": False})]
+    parts.append(asked("security_group", "default", "default", "OS::Neutron::SecurityGroup", stateful=True))
+    text, site_map = drafted(parts, cloud(networks=[thing("corp")], security_groups=[thing("default")]))
+    assert (site_map.network.map, site_map.security_group.map) == ({}, {})
+    assert "built anew, unless" in commented(text, '"net-7": "?"')
+    assert "built anew, unless" in commented(text, '"default": "?"')
+
+
 def test_a_key_pair_that_the_target_lacks_is_created_of_the_sources(drafted):
     text, site_map = drafted([asked("key_pair", "mine"), asked("key_pair", "odd")], TARGET, SOURCE)
     assert (site_map.policy("key_pair"), site_map.key_pair.public_keys) == ("create", {"mine": KEY})
