@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
@@ -123,10 +124,16 @@ def _of_map(backup_id: str, selection: Selection, report: Report) -> str | None:
 
 
 def _of_source(backup_id: str, selection: Selection) -> str | None:
-    source = selection.source
-    if source is None:
+    source, target = selection.source, selection.target
+    # One Cinder has a backup only once, in whichever project.
+    if source is None or target is None or _place(source) == _place(target) or backup_id in backups(target):
         return None
     return source.look(f"record of backup {backup_id}", lambda: _export(source.connection(), backup_id))
+
+
+def _place(cloud: Target) -> str:
+    endpoint = cloud.look("place of Cinder", lambda: str(cloud.connection().block_storage.get_endpoint()))
+    return urlsplit(endpoint).netloc
 
 
 def _export(connection: Connection, backup_id: str) -> str | None:

@@ -644,15 +644,23 @@ def test_what_is_no_record_of_the_backup_is_refused_in_the_site_map(given, words
 def test_the_cloud_that_made_a_backup_exports_its_record(cloud):
     cloud.backups |= {"first": {"id": "first", "size": 20, "service": "posix"}}
     cloud.backups["backup-of-volume-1"] |= {"service": "posix", "parent_id": "first"}
-    assert records_of(selection(BACKUP, sites=Sites(source=FakeTarget(cloud.connect())))) == [
-        "first",
-        "backup-of-volume-1",
-    ]
-    cloud.may_import = False
-    assert records_of(selection(BACKUP, sites=Sites(source=FakeTarget(cloud.connect())))) == []
-    cloud.may_import = True
-    cloud.backups.clear()
-    assert records_of(selection(BACKUP, sites=Sites(source=FakeTarget(cloud.connect())))) == []
+
+    def exported(to: StubCloud) -> list[str]:
+        source, target = (FakeTarget(each.connect()) for each in (cloud, to))
+        return records_of(selection(BACKUP, sites=Sites(target=target, source=source)))
+
+    with stub_cloud() as other:
+        assert exported(other) == ["first", "backup-of-volume-1"]
+        add_backup(other)
+        assert exported(other) == []
+        other.backups.clear()
+        cloud.may_import = False
+        assert exported(other) == []
+        cloud.may_import = True
+        cloud.backups.clear()
+        assert exported(other) == []
+    add_backup(cloud)
+    assert exported(cloud) == []
 
 
 def test_a_target_that_can_import_passes(cloud):
