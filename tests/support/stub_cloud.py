@@ -144,6 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._list(kind.replace("-", "_"), self._neutron[kind], query)
             case ["compute", _, *rest]:
                 self._get_compute(rest)
+            case ["share" | "database", *_] if "/".join(parts) in self.cloud.others:
+                self._send(200, self.cloud.others["/".join(parts)])
             case _:
                 self._send(404, {})
 
@@ -160,8 +162,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_quotas("compute", "limits")
             case ["os-availability-zone"]:
                 self._send_zones()
-            case ["share" | "database", *_] if "/".join(parts) in self.cloud.others:
-                self._send(200, self.cloud.others["/".join(parts)])
             case _:
                 self._send(404, {})
 
