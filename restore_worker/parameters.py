@@ -23,7 +23,7 @@ _ISOLATED = "isolated"
 class ParsedParameters:
     """The parameters of each resource, as its plugin's model.
 
-    tell: is called with (resource, field, message) for each that is unusable; the id of the resource is ""
+    tell: is called with (resource, field, found, mend) for each that is unusable; the id of the resource is ""
         if it is set for a whole type.
     isolated: plugins with a parameter of that name are to keep their resources apart from what lives.
     """
@@ -33,7 +33,7 @@ class ParsedParameters:
         given: RestoreParameters,
         graph: ResourceGraph,
         registry: Registry,
-        tell: Callable[[ResourceKey, str, str], None],
+        tell: Callable[[ResourceKey, str, str, str], None],
         *,
         isolated: bool = False,
     ) -> None:
@@ -48,9 +48,9 @@ class ParsedParameters:
             plugin = registry.get(key.type)
             if key.type not in types or plugin is None:
                 known = ", ".join(sorted(types & set(registry.types)))
-                tell(key, "parameter", f"the checkpoint restores no such type, only {known}")
+                tell(key, "parameter", f"the checkpoint restores no such type, only {known}", "")
             elif key.id and key not in graph.nodes:
-                tell(key, "parameter", "the checkpoint has no such resource")
+                tell(key, "parameter", "the checkpoint has no such resource", "")
             else:
                 self._parse(plugin, key, {**given.get(key.type, {}), **values})
 
@@ -79,13 +79,13 @@ class ParsedParameters:
         unknown = sorted(values.keys() - set(known))
         if unknown:
             offered = ", ".join(known) or "none"
-            self._tell(key, f"parameter {unknown[0]}", f"there is no such parameter; the type's are: {offered}")
+            self._tell(key, f"parameter {unknown[0]}", "there is no such parameter", f"the type's are {offered}")
             return
         try:
             self._known[key] = plugin.Parameters.model_validate(values)
         except ValidationError as error:
             name, message = first_error(error)
-            self._tell(key, f"parameter {name}", message)
+            self._tell(key, f"parameter {name}", message, "")
 
 
 def _check_form(given: RestoreParameters) -> None:

@@ -91,6 +91,8 @@ def _readable(
 
 def _compute(connection: Connection, names: set[str]) -> Mapping[str, Room]:
     limits: Any = connection.compute.get_limits().absolute
+    if limits is None:
+        return {}
     pairs = {
         "instances": (limits.instances, limits.instances_used),
         "cores": (limits.total_cores, limits.total_cores_used),
