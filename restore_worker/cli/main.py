@@ -69,6 +69,9 @@ class RestoreApp(App):
         verbosity = min(self.options.verbose_level, 2)
         logging.getLogger().setLevel(levels[verbosity])
         self.LOG.setLevel(levels[verbosity + 1])
+        if self.options.verbose_level <= 1:
+            # That it did not find Keystone is what our own error says.
+            logging.getLogger("keystoneauth.identity").setLevel(logging.ERROR)
         for handler in logging.getLogger().handlers:
             handler.addFilter(_harmless)
 
