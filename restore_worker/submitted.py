@@ -73,6 +73,11 @@ class Restore:
         return caller_ledger().resources(self.id)
 
     @property
+    def children(self) -> dict[int, list[int]]:
+        """What a resource depends on, by the place of each in `resources`; of those that depend on something."""
+        return caller_ledger().children(self.id)
+
+    @property
     def template(self) -> Hot | None:
         """The template with the values of its parameters; None if there is none (yet)."""
         return caller_ledger().template(self.id)

@@ -1,10 +1,13 @@
-"""A restore as it goes on, one line a fact."""
+"""A restore as it goes on: on one screen, one line a fact, or one JSON object an event."""
 
 from __future__ import annotations
 
 import functools
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TextIO
 
 from restore_worker.cli.wording import label, listed
 from restore_worker.entries import Event, Node
@@ -24,7 +27,7 @@ def follow(restore: Restore, tell: Callable[[str], None]) -> None:
     Raises RestoreError with the reason if it failed or was cancelled.
     """
     progress = _Progress(restore)
-    try:
+    with _seen_through(restore):
         for event in restore.watch():
             if event is not None:
                 tell(progress.line(event))
@@ -35,6 +38,38 @@ def follow(restore: Restore, tell: Callable[[str], None]) -> None:
                 tell(progress.still())
             except LedgerUnavailableError as error:
                 logger.warning(error)
+
+
+def follow_on_screen(restore: Restore, stream: TextIO) -> None:
+    """Show on a terminal how a restore stands, drawn anew as things happen; else as `follow`."""
+    # It is slow to import, and only who looks needs it.
+    from rich.console import Console
+
+    from restore_worker.cli.live import follow_live
+
+    with _seen_through(restore):
+        follow_live(restore, Console(file=stream, highlight=False, emoji=False, markup=False))
+
+
+def follow_as_json(restore: Restore, tell: Callable[[str], None]) -> None:
+    """Tell every event as a JSON object on a line of its own; else as `follow`."""
+    nodes = {each.node.index: each.node for each in restore.resources}
+    with _seen_through(restore):
+        for event in restore.watch():
+            if event is None:
+                continue
+            node = None if event.index is None else nodes[event.index]
+            resource = node and {"type": node.type, "id": node.id, "name": node.name}
+            # With microseconds, since events of one second have an order.
+            told = {"id": event.id, "time": event.time.isoformat(), "event": event.name, "resource": resource}
+            tell(json.dumps({**told, **event.details}))
+
+
+@contextmanager
+def _seen_through(restore: Restore) -> Iterator[None]:
+    """Say of whoever stops looking how to come back; RestoreError once it has ended as nobody wanted."""
+    try:
+        yield
     except KeyboardInterrupt:
         logger.warning(
             "restore %s goes on: `restore-worker watch %s` shows it, `restore-worker cancel %s` stops it",

@@ -12,7 +12,7 @@ from cliff.show import ShowOne
 
 from restore_worker import restore
 from restore_worker.cli.arguments import STDOUT, CommandWithExample, file_to_write
-from restore_worker.cli.progress import follow
+from restore_worker.cli.progress import follow, follow_as_json, follow_on_screen
 from restore_worker.cli.wording import Shown, aligned, drill, grouped_findings, moment, owned, shown
 from restore_worker.entries import ResourceProgress, StackLog
 from restore_worker.errors import RestoreError, printable
@@ -100,16 +100,38 @@ class Show(OfOneRestore, ShowOne):
 
 
 class Watch(OfOneRestore):
-    """Show all that happened to a restore, and go on until it ends.
+    """Show how a restore goes on, until it ends.
 
-    Exit code 1 if it fails or was cancelled.
+    On a terminal all of it is on one screen: its phases, its resources below
+    what depends on them (by type, and those at work, where they are too many),
+    what Heat builds, and when nobody works on it. Elsewhere it is one line a
+    fact. Ctrl-C ends the looking, not the restore. Exit code 1 if that fails or
+    was cancelled.
     """
 
     example = "restore-worker watch 5f0c4a9e-..."
 
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of id and form."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "-f",
+            "--format",
+            choices=("screen", "lines", "json"),
+            help="json is an object a line for each event (default: screen on a terminal, else lines)",
+        )
+        return parser
+
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Print one line a fact."""
-        follow(restore.get(parsed_args.id), self._tell)
+        """Follow the restore in the form that is wanted."""
+        found = restore.get(parsed_args.id)
+        match parsed_args.format or ("screen" if self.app.stdout.isatty() else "lines"):
+            case "screen":
+                follow_on_screen(found, self.app.stdout)
+            case "json":
+                follow_as_json(found, self._tell)
+            case _:
+                follow(found, self._tell)
 
     def _tell(self, line: str) -> None:
         self.app.stdout.write(f"{line}\n")

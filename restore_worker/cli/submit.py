@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import sys
 from datetime import timedelta
 
 from restore_worker import restore
 from restore_worker.cli.arguments import CommandWithExample, add_request, add_source_cloud, file_to_write
-from restore_worker.cli.progress import follow
+from restore_worker.cli.progress import follow, follow_on_screen
 from restore_worker.cli.wording import owned
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,11 @@ class _Submitting(CommandWithExample):
             "--wait",
             action="store_true",
             help="show on stderr how it goes on, until it ends; exit code 1 if it fails",
+        )
+        parser.add_argument(
+            "--watch",
+            action="store_true",
+            help="as --wait; where stderr is a terminal, all on one screen, as `restore-worker watch` shows it",
         )
         add_source_cloud(parser)
         parser.add_argument(
@@ -74,12 +80,15 @@ class _Submitting(CommandWithExample):
                 submitted.id,
             )
 
-    def see_through(self, submitted: restore.Restore, *, wait: bool) -> None:
+    def see_through(self, submitted: restore.Restore, *, wait: bool, watch: bool) -> None:
         """Follow the restore to its end, or tell how to."""
-        if not wait:
+        if watch and sys.stderr.isatty():
+            follow_on_screen(submitted, sys.stderr)
+        elif wait or watch:
+            follow(submitted, logger.info)
+        else:
             logger.info("`restore-worker watch %s` shows how it goes on", submitted.id)
             return
-        follow(submitted, logger.info)
         submitted.wait()
         if submitted.template is None:
             logger.info("there is nothing for Heat to build, so there is no template")
@@ -110,7 +119,8 @@ class Submit(_Submitting):
             "--export",
             type=file_to_write,
             metavar="FILE",
-            help="with --wait: write the template there (later: restore-worker template ID --output FILE)",
+            help="with --wait or --watch: write the template there "
+            "(later: restore-worker template ID --output FILE)",
         )
         parser.add_argument(
             "--force",
@@ -122,8 +132,8 @@ class Submit(_Submitting):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Submit, print the id, and wait if that is wanted."""
-        if parsed_args.export and not parsed_args.wait:
-            self.refuse("--export needs --wait: without it nobody is there to write the file")
+        if parsed_args.export and not (parsed_args.wait or parsed_args.watch):
+            self.refuse("--export needs --wait or --watch: without them nobody is there to write the file")
         submitted = restore.submit(
             parsed_args.checkpoint,
             bank=parsed_args.bank,
@@ -145,7 +155,7 @@ class Submit(_Submitting):
         if not submitted.status.cloud and not parsed_args.no_stack:
             logger.info("no cloud is named: the template is rendered, nothing is built")
         self.tell(submitted)
-        self.see_through(submitted, wait=parsed_args.wait)
+        self.see_through(submitted, wait=parsed_args.wait, watch=parsed_args.watch)
 
 
 class Drill(_Submitting):
@@ -193,4 +203,4 @@ class Drill(_Submitting):
             ttl=parsed_args.ttl,
         )
         self.tell(submitted)
-        self.see_through(submitted, wait=parsed_args.wait)
+        self.see_through(submitted, wait=parsed_args.wait, watch=parsed_args.watch)

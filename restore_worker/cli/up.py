@@ -1,12 +1,13 @@
-"""`up`: all that restores need on one machine, in one command; `worker`: one more worker, anywhere."""
+"""`up`: all that restores need on one machine, in one command; `worker` and `flower`: one of it, anywhere."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,12 @@ from restore_worker.cli.supervisor import Supervisor
 from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE
 from restore_worker.errors import RestoreError
 
-# Flower shows every restore and asks nobody who they are: only this machine may see it.
+# What goes to Flower is not encrypted: only this machine may see it.
 _FLOWER_HOST = "127.0.0.1"
+_FLOWER_PORT = 5555
+_FLOWER_USER = "restore"
+# Options that say who may look at Flower; given by nobody, a password is made up.
+_FLOWER_LOGINS = ("basic_auth", "auth")
 
 
 class _Program(NamedTuple):
@@ -41,7 +46,7 @@ class Up(Command):
         parser = super().get_parser(prog_name)
         parser.add_argument("--concurrency", type=int, metavar="N", help="worker processes (default: one a core)")
         parser.add_argument("--no-flower", action="store_true", help="do without Flower, the web page of tasks")
-        parser.add_argument("--flower-port", type=int, default=5555, metavar="PORT", help="default: 5555")
+        parser.add_argument("--flower-port", type=int, default=_FLOWER_PORT, metavar="PORT", help="default: 5555")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
@@ -82,8 +87,8 @@ class Up(Command):
         # Beat's periods are seconds: nothing to remember over a restart.
         yield _Program("beat", _celery("beat", "--scheduler", "celery.beat:Scheduler"))
         if flower_port is not None:
-            address = (f"--address={_FLOWER_HOST}", f"--port={flower_port}")
-            yield _Program("flower", _celery("flower", *address, "--persistent=False", "--logging=warning"))
+            flower = [sys.executable, "-m", "restore_worker", "flower"]
+            yield _Program("flower", [*flower, f"--port={flower_port}", "--logging=warning"])
 
     _worker_ready = False
 
@@ -113,6 +118,40 @@ class Worker(Command):
         settings.load().redis_address()
         command = _worker(*parsed_args.options)
         os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+class Flower(Command):
+    """Run Flower, the web page of tasks and workers, on this machine's port 5555.
+
+    It asks for a login: unless one is configured (--basic-auth USER:PASSWORD, FLOWER_BASIC_AUTH, or another of
+    Flower's ways), a password is made up and shown once. Further options are those of `celery flower`.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser, which leaves everything to Flower's."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("options", nargs=argparse.REMAINDER, help="options of `celery flower`")
+        parser.prefix_chars = "\0"
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Tell the login that was made up, if it was, and become Flower."""
+        settings.load().redis_address()
+        options = [f"--address={_FLOWER_HOST}", "--persistent=False", *parsed_args.options]
+        # The environment, unlike a command line, is seen by this user alone.
+        environment = dict(os.environ)
+        if not _has_login(options, environment):
+            password = secrets.token_urlsafe(12)
+            environment["FLOWER_BASIC_AUTH"] = f"{_FLOWER_USER}:{password}"
+            self.app.stdout.write(f"Flower lets in user {_FLOWER_USER} with password {password}\n")
+            self.app.stdout.flush()
+        command = _celery("flower", *options)
+        os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
+
+
+def _has_login(options: Sequence[str], environment: Mapping[str, str]) -> bool:
+    names = {each.split("=")[0].lstrip("-").replace("-", "_") for each in options if each.startswith("-")}
+    return any(name in names or environment.get(f"FLOWER_{name.upper()}") for name in _FLOWER_LOGINS)
 
 
 def _worker(*options: str) -> list[str]:

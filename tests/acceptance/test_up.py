@@ -1,5 +1,6 @@
 """`restore-worker up` and `worker`, as a person starts and stops them."""
 
+import base64
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,17 +74,55 @@ def test_everything_starts_stops_and_starts_again_with_its_data(tmp_path):
         assert f"Flower: http://127.0.0.1:{port}." in program.output
         with redis.Redis.from_url(embedded.address(tmp_path / "home")) as client:
             assert client.get("kept") == b"1"
-        assert "Flower" in wait_until(lambda: page(f"http://127.0.0.1:{port}/broker"), "Flower's page")
+        program.wait_for("Flower lets in user restore with password ")
+        login = "restore:" + re.search(r"user restore with password (\S+)$", program.output, re.MULTILINE)[1]
+        pages = f"http://127.0.0.1:{port}"
+        assert "Flower" in wait_until(lambda: page(f"{pages}/broker", login), "Flower's page")
+        for path in ("/", "/tasks", "/api/workers"):
+            assert status(pages + path, login) == 200
+            assert status(pages + path) == status(pages + path, "restore:guessed") == 401
         # The terminal was closed.
         assert program.stop(signal.SIGHUP) == 0
 
 
-def page(url):
+def asked(url, login=""):
+    request = urllib.request.Request(url)
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    return urllib.request.urlopen(request, timeout=5)
+
+
+def page(url, login):
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with asked(url, login) as answer:
             return answer.read().decode()
     except OSError:
         return None
+
+
+def status(url, login=""):
+    try:
+        with asked(url, login) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("options", "env"),
+    [(["--basic-auth=me:mine"], {}), (["--basic_auth=me:mine"], {}), ([], {"FLOWER_BASIC_AUTH": "me:mine"})],
+)
+def test_flower_has_the_login_that_it_is_given(redis_url, tmp_path, options, env):
+    port = processes.free_port()
+    command = processes.restore_worker("flower", f"--port={port}", *options)
+    flower = Program(command, tmp_path / "flower.log", {"RESTORE_REDIS_URL": redis_url, **env})
+    try:
+        url = f"http://127.0.0.1:{port}/broker"
+        wait_until(lambda: page(url, "me:mine"), "Flower's page")
+        assert status(url) == 401
+        assert "password" not in flower.output
+    finally:
+        assert flower.stop() == 0
 
 
 def test_a_taken_flower_port_is_told_before_anything_starts(tmp_path, cli):

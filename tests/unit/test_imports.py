@@ -32,7 +32,19 @@ ROWS = (
     ("stopping", "lease", "worker", "building"),
     ("attempt", "belongings", "creation", "discarding", "drills", "poller", "preflight"),
     ("consumer", "greeting", "shutdown", "step", "tasks"),
-    ("attendance", "crew", "diagnosis", "doctor", "export", "report", "submitted", "restore", "testing", "cli"),
+    (
+        "attendance",
+        "crew",
+        "diagnosis",
+        "doctor",
+        "export",
+        "report",
+        "submitted",
+        "restore",
+        "testing",
+        "cli",
+        "__main__",
+    ),
 )
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
