@@ -87,9 +87,12 @@ def limits() -> AttemptLimits:
     return AttemptLimits(worker.current_settings().max_attempts, installed().limits)
 
 
-def delay(attempts: int, error: Retriable) -> float:
-    """Return seconds until the next attempt: exponential, with jitter, and not before the other side wants it."""
-    own = min(2.0 ** min(attempts, 6), LONGEST_COUNTDOWN) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+def delay(attempts: int, error: Retriable, longest: float = LONGEST_COUNTDOWN) -> float:
+    """Return seconds until the next attempt: exponential, with jitter, and not before the other side wants it.
+
+    longest: seconds, unless the other side wants more.
+    """
+    own = min(2.0 ** min(attempts, 6), longest) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     return max(own, min(error.after, _LONGEST_PAUSE))
 
 

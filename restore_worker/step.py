@@ -42,7 +42,9 @@ class Step:
         if not (isinstance(error, Retriable) and again):
             self.finish(RestoreState.FAILED, f"{what}: {told(error)}")
             return
-        seconds = delay(self.task.request.retries, error)
+        # There is one a restore, and all of that waits for it.
+        longest = min(worker.current_settings().lease_seconds, LONGEST_COUNTDOWN)
+        seconds = delay(self.task.request.retries, error, longest)
         ledger = worker.current_ledger()
         if not ledger.wait(self.restore_id, None, self.token, seconds, str(error), counts=counts):
             raise Ignore

@@ -250,7 +250,7 @@ def _tree(
     for child in resources:
         if child in nearest:
             below[nearest[child]].append(child)
-    pending = [(index, "", "") for index in reversed(resources) if index not in nearest]
+    pending = [(index, "", "") for index in reversed(list(resources)) if index not in nearest]
     while pending:
         index, prefix, indent = pending.pop()
         yield index, prefix

@@ -48,6 +48,8 @@ class SimulatedHeat:
 
     failing: actions that fail, for now.
     hanging: actions that come to no end, for now.
+    back: when it answers again, on the simulation's clock.
+    calls: when it was asked anything.
     servers: those that are there, in a stack or not.
     asked: how often each action was begun.
     """
@@ -55,6 +57,8 @@ class SimulatedHeat:
     def __init__(self, celery: SimulatedCelery) -> None:
         self.failing: set[str] = set()
         self.hanging: set[str] = set()
+        self.back = 0.0
+        self.calls: list[float] = []
         self.servers: set[str] = set()
         self.asked: Counter[str] = Counter()
         self._celery = celery
@@ -153,6 +157,9 @@ class SimulatedHeat:
 
     @contextmanager
     def _call(self) -> Iterator[None]:
+        self.calls.append(self._celery.now)
+        if self._celery.now < self.back:
+            raise CloudUnavailableError("the cloud is away")
         self.trip()
         self._work()
         yield

@@ -92,6 +92,23 @@ def test_what_was_not_handed_over_yet_is_waited_for() -> None:
     assert "resent" in {each.name for each in one.celery.ledger.events("restore-1")}
 
 
+@given(seed=SEEDS, away=st.integers(60, 3600))
+def test_heat_gets_the_stack_within_a_lease_once_it_is_back(seed: int, away: int) -> None:
+    one = walk([[]], seed, 0.0, set(), "target")
+    heat = one.celery.heat
+    with one.celery.in_place():
+        one.submit()
+        one.celery.run(lambda: one.state is RestoreState.CREATING, drain=False)
+        heat.back = one.celery.now + away
+        one.celery.run(lambda: heat.asked["CREATE"] > 0, drain=False)
+        # The lease is 30 s, and a message takes a moment.
+        assert one.celery.now - heat.back <= 35
+        assert one.run() is RestoreState.COMPLETE
+    assert heat.asked == Counter(CREATE=1)
+    # It is not beaten meanwhile: the poller asks every 5 s, the restore itself every 15 to 30 s in the long run.
+    assert len([at for at in heat.calls if at < heat.back]) < 10 + away / 5 + away / 15
+
+
 def test_what_was_given_up_is_stopped_at_heat_and_its_end_is_noted() -> None:
     one = walk([[]], 1, 0.0, set(), "target")
     heat, stacks = one.celery.heat, one.celery.ledger.stacks
