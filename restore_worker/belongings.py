@@ -85,7 +85,11 @@ def _beside(ledger: Ledger, restore_id: str, fragments: Mapping[str, Fragment]) 
     if not made:
         return
     for progress in ledger.resources(restore_id):
+        # What was done to a thing may be noted, too, under another key.
+        keys: dict[str, str] = {}
         for key, physical_id in made.get(progress.node.index, {}).items():
+            keys.setdefault(physical_id, key)
+        for physical_id, key in keys.items():
             node = progress.node
             fragment = fragments.get(node.id)
             if isinstance(fragment, HeatParameter) and fragment.value == physical_id:

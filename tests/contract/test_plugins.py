@@ -12,6 +12,7 @@ from types import MappingProxyType
 import pytest
 
 from restore_openstack.database import DatabasePlugin
+from restore_openstack.heat_stack import StackPlugin
 from restore_openstack.image import ImagePlugin
 from restore_openstack.network import NetworkPlugin
 from restore_openstack.project import ProjectPlugin
@@ -87,6 +88,11 @@ class TestServer(OfBank):
 class TestShare(OfBank):
     plugin = SharePlugin
     node = nodes.share("share-1", "reports")
+
+
+class TestStack(OfBank):
+    plugin = StackPlugin
+    node = nodes.stack("stack-1", "shop")
 
 
 class TestVolumeOfBackup(OfBank):

@@ -17,6 +17,7 @@ VOLUME = "OS::Cinder::Volume"
 IMAGE = "OS::Glance::Image"
 NETWORK = "OS::Neutron::Network"
 SHARE = "OS::Manila::Share"
+STACK = "OS::Heat::Stack"
 DATABASE = "OS::Trove::Instance"
 
 Fields = dict[str, Any]
@@ -147,6 +148,51 @@ def database(instance_id: str, name: str = "", **fields: Any) -> Node:
         "backup_id": f"backup-of-{instance_id}",
     }
     return Node(DATABASE, instance_id, name, None, kept | fields)
+
+
+def stack(stack_id: str, name: str = "", **fields: Any) -> Node:
+    """Return a stack that Heat managed, its volumes saved as Cinder backups; fields: replace those of the metadata."""
+    kept = {
+        "resource_id": stack_id,
+        "template": MANAGED,
+        "files": {"file:///disk.yaml": NESTED},
+        "environment": {},
+        "parameters": {"flavor": "m1.small", "image": "image-1", "key": "ops"},
+        "hidden": ["password"],
+        "tags": ["theirs"],
+        "timeout_mins": 60,
+        "volumes": [
+            {"path": "data", "backup_id": f"backup-of-{stack_id}"},
+            {"path": "extra/disk", "backup_id": f"second-of-{stack_id}"},
+        ],
+    }
+    return Node(STACK, stack_id, name, None, kept | fields)
+
+
+NESTED = """
+heat_template_version: '2018-08-31'
+resources:
+  disk: {type: OS::Cinder::Volume, properties: {size: 1}}
+  watcher: {type: OS::Heat::SoftwareConfig}
+"""
+MANAGED = """
+heat_template_version: '2018-08-31'
+parameters:
+  flavor: {type: string, constraints: [{custom_constraint: nova.flavor}]}
+  image: {type: string}
+  key: {type: string}
+  password: {type: string, hidden: true, default: none}
+resources:
+  size: {type: OS::Heat::Value, properties: {value: 2}}
+  data: {type: OS::Cinder::Volume, properties: {size: {get_attr: [size, value]}}}
+  extra: {type: 'file:///disk.yaml'}
+  web:
+    type: OS::Nova::Server
+    properties: {flavor: {get_param: flavor}, image: {get_param: image}, key_name: {get_param: key}}
+  attachment:
+    type: OS::Cinder::VolumeAttachment
+    properties: {instance_uuid: {get_resource: web}, volume_id: {get_resource: data}}
+"""
 
 
 def network(

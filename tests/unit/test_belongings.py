@@ -141,3 +141,13 @@ def test_people_call_resources_by_type_and_name(at_heat):
         "volume_attachment_attachment_1": "OS::Cinder::VolumeAttachment attachment:1",
         "p_image_id-0": f"{IMAGE} id-0",
     }
+
+
+def test_what_was_done_to_a_thing_is_no_other_thing() -> None:
+    world = World()
+    world.make("stack", "stack-1")
+    world.make("whole stack", "stack-1")
+    world.make("contents of data", "volume-1")
+    world.settle(0, {"id-0": HeatParameter("stack-1", "OS::Heat::Stack", title="theirs")})
+    told = [(each.original_id, each.id) for each in world.belongings]
+    assert sorted(told) == [("", "volume-1"), ("id-0", "stack-1")]
