@@ -8,7 +8,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo demo-cloud test unit fuzz lint types audit cloud test-cloud cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
+.PHONY: setup demo demo-cloud test unit fuzz lint types audit cloud test-cloud test-other-site cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
 
 setup: .venv/.dev
 
@@ -45,9 +45,13 @@ audit: .venv/.dev
 cloud: | .venv/bin/python
 	@$(CLOUD) up
 
-# In order and one by one: some stop a service, or change what all may use. What chaos-cloud does is apart.
+# In order and one by one: some stop a service, or change what all may use. Chaos and the second cloud are apart.
 test-cloud: .venv/.dev cloud
-	$(BIN)/pytest tests/cloud --ignore=tests/cloud/test_chaos.py
+	$(BIN)/pytest tests/cloud --ignore=tests/cloud/test_chaos.py --ignore=tests/cloud/test_other_site.py
+
+# From one cloud to another: the second one is brought up for it, and stopped again.
+test-other-site: .venv/.dev cloud
+	$(BIN)/pytest tests/cloud/test_other_site.py
 
 cloud-down: | .venv/bin/python
 	@$(CLOUD) down

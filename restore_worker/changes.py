@@ -42,11 +42,13 @@ class Changes:
     """Applies a site map, and notes each change once, however often plugins ask.
 
     questions: all that was asked, in order.
+    backups: records of backups that the target lacks, by id; None where nobody told one.
     """
 
     def __init__(self, site_map: SiteMap) -> None:
         self._site_map = site_map
         self.questions: list[Question] = []
+        self.backups: dict[str, str | None] = {}
         self._known: dict[Change, None] = {}
         # What networks are called that plugins asked for.
         self._networks: set[str] = set()

@@ -108,6 +108,7 @@ class Plan:
     resources: every child before its parents; without those that have problems.
     changes: what the site map does.
     questions: all that plugins asked of it.
+    backups: records of the Cinder backups that the target lacks, by id; None where nobody told one.
     """
 
     checkpoint: Checkpoint
@@ -119,6 +120,7 @@ class Plan:
     problems: tuple[Finding, ...]
     changes: tuple[Change, ...] = ()
     questions: tuple[Question, ...] = ()
+    backups: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def description(self) -> str:
@@ -282,6 +284,9 @@ class _Planner:
             None if given is None else Mapped(given, f"--parameter {parameter}"),
         )
 
+    def note_backup(self, backup_id: str, record: str | None) -> None:
+        self._changes.backups[backup_id] = record
+
     def policy(self, kind: PolicyKind) -> str | None:
         return self._sites.site_map.policy(kind)
 
@@ -349,6 +354,7 @@ class _Planner:
             problems,
             self._changes.all,
             tuple(self._changes.questions),
+            self._changes.backups,
         )
 
     def _concerns(self, problem: Finding) -> bool:

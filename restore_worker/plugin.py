@@ -148,6 +148,9 @@ class Selection(Protocol):
         parameter: name of the parameter of this resource that goes before the site map; its value may be "".
         """
 
+    def note_backup(self, backup_id: str, record: str | None) -> None:
+        """Tell the draft of a site map that the target lacks a Cinder backup. record: None if nobody told it."""
+
     def policy(self, kind: PolicyKind) -> str | None:
         """Return what the site map wants where `mapped` is None; None: do what is done without a site map."""
 

@@ -33,7 +33,7 @@ from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Finding, Plan, Sites, make_plan
 from restore_worker.registry import installed
 from restore_worker.render import Rendering, render
-from restore_worker.site_draft import draft
+from restore_worker.site_draft import Asked, draft
 from restore_worker.site_guesses import Guesses
 from restore_worker.sitemap import PlaceSection, SiteMap, read, with_networks
 from restore_worker.submitted import Restore, caller_ledger, check_sender, start
@@ -221,7 +221,7 @@ def draft_site_map(
     sites = Sites(SiteMap(volume_type=PlaceSection(policy="default")), target, source)
     made = make_plan(opened, checkpoint_id, resources=resources, sites=sites)
     project_id = clouds.identity(cloud).project_id
-    return draft(made.checkpoint, cloud, project_id, made.questions, Guesses(target, source))
+    return draft(made.checkpoint, cloud, project_id, Asked(made.questions, made.backups), Guesses(target, source))
 
 
 def _looked_at(cloud: str | None, bank: Bank, checkpoint: str) -> TargetCloud | None:

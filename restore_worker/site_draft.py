@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
+from types import MappingProxyType
 from typing import NamedTuple, get_args
 
 import yaml
@@ -25,6 +26,16 @@ _FEW = 3
 _LONGEST = 255
 
 
+class Asked(NamedTuple):
+    """What plugins asked for.
+
+    backups: records of the Cinder backups that the target lacks, by id; None where nobody told one.
+    """
+
+    questions: Iterable[Question]
+    backups: Mapping[str, str | None] = MappingProxyType({})
+
+
 class _Line(NamedTuple):
     """An entry of a mapping. open: it stands there as a comment."""
 
@@ -33,22 +44,26 @@ class _Line(NamedTuple):
 
 
 def draft(
-    checkpoint: Checkpoint, cloud: str, project_id: str, questions: Iterable[Question], guesses: Guesses
+    checkpoint: Checkpoint,
+    cloud: str,
+    project_id: str,
+    asked_for: Asked,
+    guesses: Guesses,
 ) -> str:
     """Return a site map for what plugins have asked of it, as YAML with comments.
 
     cloud, project_id: of the target.
     """
     asked: dict[Kind, dict[str, list[Subject]]] = {}
-    for kind, subject in questions:
+    for kind, subject in asked_for.questions:
         if subject.values and len(subject.values[0]) <= _LONGEST:
             asked.setdefault(kind, {}).setdefault(subject.values[0], []).append(subject)
     lines = list(_heading(checkpoint, cloud))
     for kind in _KINDS:
         if kind in asked:
             lines += ["", *_section(kind, asked[kind], guesses)]
-    if asked.get("flavor"):
-        lines += ["", *_source(asked["flavor"], guesses)]
+    if asked.get("flavor") or asked_for.backups:
+        lines += ["", *_source(asked.get("flavor", {}), asked_for.backups, guesses)]
     lines += ["", *_ending(checkpoint, project_id)]
     return "\n".join(lines) + "\n"
 
@@ -88,7 +103,9 @@ def _guess(kind: Kind, subjects: list[Subject], guesses: Guesses) -> Guess:
     return next((each for each in found if each.value is None), found[0])
 
 
-def _source(asked: Mapping[str, list[Subject]], guesses: Guesses) -> Iterator[str]:
+def _source(
+    asked: Mapping[str, list[Subject]], backups: Mapping[str, str | None], guesses: Guesses
+) -> Iterator[str]:
     entries = []
     for value, subjects in asked.items():
         shape = guesses.shape(subjects[0])
@@ -100,8 +117,18 @@ def _source(asked: Mapping[str, list[Subject]], guesses: Guesses) -> Iterator[st
             named = f"name: {_quoted(shape.name)}, " if shape.name else ""
             text = f"{_quoted(value)}: {{{named}vcpus: {shape.vcpus}, ram: {shape.ram}, disk: {shape.disk}}}"
         entries.append(_Line(text, open=shape is None))
-    yield "# What flavors had, for the policy `nearest`; --source-cloud tells, as long as that cloud is there."
-    yield from _mapping("source", {"flavors": entries}, None)
+    records = []
+    for backup_id, record in backups.items():
+        if record is None:
+            reason = (
+                f"the target lacks it: `openstack volume backup record export {printable(backup_id)}` on its cloud"
+            )
+            records.append(_Line(f'{_quoted(backup_id)}: "?"  # {reason}', open=True))
+        else:
+            records.append(_Line(f"{_quoted(backup_id)}: {_quoted(record)}", open=False))
+    yield "# What flavors had, for the policy `nearest`, and what the first cloud knows of its backups."
+    yield "# --source-cloud tells, as long as that cloud is there; records of backups it tells its admins alone."
+    yield from _mapping("source", {"flavors": entries, "backups": records}, None)
 
 
 def _mapping(name: str, parts: Mapping[str, list[_Line]], policy: str | None) -> Iterator[str]:

@@ -87,6 +87,8 @@ def needed(backup_id: str | None, given: str | None, selection: Selection, repor
     wanted = backup_id
     while wanted and wanted not in [parse(url).id for url in found]:
         url = known.get(wanted) or _of_map(wanted, selection, report) or _of_source(wanted, selection)
+        if selection.target is not None and wanted not in backups(selection.target):
+            selection.note_backup(wanted, url)
         if url is None:
             break
         found.insert(0, url)

@@ -17,7 +17,7 @@ from tests.cloud.disks import fill, volume_file
 _MIB = 2**20
 # Seconds that one thing may take on a loaded machine.
 _PATIENCE = 300
-_PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICehjXmxaNH209Cse17uCZvAMA1OQqcYmiu4WVV7/rII"
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICehjXmxaNH209Cse17uCZvAMA1OQqcYmiu4WVV7/rII"
 _ANYWHERE = "0.0.0.0/0"
 
 
@@ -82,7 +82,7 @@ def build(cloud: Connection, name: str, disks: Path, *, public: str = "public", 
         cloud.block_storage.create_volume(name=f"{name}-db-2", size=1, volume_type="standard"),
         cloud.block_storage.create_volume(name=f"{name}-loose", size=1, volume_type="standard"),
     ]
-    cloud.compute.create_keypair(name=f"{name}-key", public_key=_PUBLIC_KEY)
+    cloud.compute.create_keypair(name=f"{name}-key", public_key=PUBLIC_KEY)
     networks = _networks(cloud, name, public)
     for volume in volumes:
         cloud.block_storage.wait_for_status(volume, "available", ["error"], interval=1, wait=_PATIENCE)

@@ -138,6 +138,9 @@ class FakeSelection:
     def policy(self, kind: Any) -> str | None:
         return self.site_map.policy(kind)
 
+    def note_backup(self, backup_id: str, record: str | None) -> None:
+        self._changes.backups[backup_id] = record
+
     def by_policy(self, kind: Any, resource: Resource, field: str, before: str | None, after: str | None) -> None:
         self._changes.by_policy(kind, resource, field, before, after)
 

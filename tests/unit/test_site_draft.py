@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from restore_worker.changes import Question
 from restore_worker.checkpoint import Checkpoint, ProtectionPlan
 from restore_worker.resource import Resource, ResourceKey
-from restore_worker.site_draft import draft
+from restore_worker.site_draft import Asked, draft
 from restore_worker.site_guesses import Guesses
 from restore_worker.site_rules import Subject
 from restore_worker.sitemap import SiteMap, read
@@ -68,8 +68,9 @@ def checkpoint(project: str) -> Checkpoint:
 def drafted(tmp_path):
     """Give a function that drafts a site map, and returns its text and what our parser makes of it."""
 
-    def call(questions, target=None, source=None, project=NEW) -> tuple[str, SiteMap]:
-        text = draft(checkpoint(project), "target", NEW, questions, Guesses(target or cloud(), source))
+    def call(questions, target=None, source=None, project=NEW, backups=()) -> tuple[str, SiteMap]:
+        asked_for = Asked(questions, dict(backups))
+        text = draft(checkpoint(project), "target", NEW, asked_for, Guesses(target or cloud(), source))
         (tmp_path / "site.yaml").write_text(text)
         return text, read(tmp_path / "site.yaml")
 
@@ -139,6 +140,19 @@ def test_flavors_are_the_same_the_nearest_or_a_question(drafted):
     text, site_map = drafted(questions, TARGET)
     assert (site_map.flavor.map, site_map.source.flavors) == ({}, {})
     assert commented(text, '"4": {vcpus: ?, ram: ?, disk: ?}')
+
+
+def test_records_of_backups_are_entries_or_questions(drafted):
+    text, site_map = drafted(
+        [asked("flavor", "1")], TARGET, SOURCE, backups={"backup-1": "cmVjb3Jk", "backup-2": None}
+    )
+    assert site_map.source.backups == {"backup-1": "cmVjb3Jk"}
+    assert set(site_map.source.flavors) == {"1"}
+    question = commented(text, '"backup-2": "?"')
+    assert question.endswith("the target lacks it: `openstack volume backup record export backup-2` on its cloud")
+    text, site_map = drafted([], TARGET, backups={"backup-2": None})
+    assert site_map.source.backups == {}
+    assert commented(text, '"backup-2": "?"')
 
 
 def test_a_question_that_is_answered_where_it_stands_is_an_entry(drafted, tmp_path):
@@ -228,7 +242,13 @@ def test_whatever_is_asked_the_draft_is_a_site_map(tmp_path_factory, questions, 
 
     both = everything({"available": True})
     made = [asked(kind, value, name) for kind, value, name in questions]
-    text = draft(checkpoint(OLD), "cloud", NEW, made, Guesses(both, both if has_source else None))
+    text = draft(
+        checkpoint(OLD),
+        "cloud",
+        NEW,
+        Asked(made, dict.fromkeys(names)),
+        Guesses(both, both if has_source else None),
+    )
     file = tmp_path_factory.getbasetemp() / "drafted.yaml"
     file.write_text(text)
     site_map = read(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tests.cloud.openstack_cloud.holdings import holds
 from tests.cloud.openstack_cloud.site import IP, PASSWORD, Site
 
 Sections = Mapping[str, Mapping[str, object]]  # options by section
@@ -129,8 +130,8 @@ def _neutron(site: Site) -> Sections:
 
 def _cinder(site: Site) -> Sections:
     data, paste = site.data / "cinder", site.venv / "etc/cinder"
-    for folder in ("backups", "conversion", "coordination"):
-        (data / folder).mkdir(parents=True, exist_ok=True)
+    for folder in (site.backups, data / "conversion", data / "coordination"):
+        folder.mkdir(parents=True, exist_ok=True)
     # What Cinder wants root for needs none of root's rights here: it only opens its own files.
     helper = {
         "helper_command": f"{site.bin}/privsep-helper --config-file {site.conf('cinder')}",
@@ -152,12 +153,13 @@ def _cinder(site: Site) -> Sections:
         rootwrap_config=paste / "rootwrap.conf",
         glance_api_servers=site.url("glance"),
         enabled_backends="file,far,fake",
-        default_volume_type="standard",
+        storage_availability_zone=holds(site).zone,
+        default_volume_type=holds(site).default_volume_type,
         image_conversion_dir=data / "conversion",
         report_interval=5,
         backend_stats_polling_interval=10,  # until the scheduler has heard of the pools, volumes fail
         backup_driver="cinder.backup.drivers.posix.PosixBackupDriver",
-        backup_posix_path=data / "backups",
+        backup_posix_path=site.backups,
         backup_workers=1,
         backup_compression_algorithm="zstd",
         backup_file_size=64 << 20,  # held in memory; 2 GB unless told
@@ -166,7 +168,7 @@ def _cinder(site: Site) -> Sections:
         **{f"quota_{kind}": 100_000 for kind in ("gigabytes", "backup_gigabytes")},
     ) | {
         "file": files,
-        "far": files | {"backend_availability_zone": "far"},
+        "far": files | {"backend_availability_zone": holds(site).far_zone},
         "fake": {
             "volume_driver": "cinder.tests.fake_driver.FakeLoggingVolumeDriver",
             "volume_backend_name": "fake",
@@ -192,6 +194,8 @@ def _nova(site: Site) -> Sections:
         host="cloud",
         instances_path=data / "instances",
         enabled_apis="osapi_compute",
+        default_availability_zone=holds(site).zone,
+        internal_service_availability_zone="internal",
         report_interval=5,
         service_down_time=60,
         # The fake hypervisor forgets its servers when it restarts: let it not matter.
@@ -206,7 +210,7 @@ def _nova(site: Site) -> Sections:
         "wsgi": {"api_paste_config": site.venv / "etc/nova/api-paste.ini"},
         "service_user": _login(site, "nova") | {"send_service_user_token": True},
         "placement": _login(site, "placement"),
-        "neutron": _login(site, "neutron") | {"default_floating_pool": "public"},
+        "neutron": _login(site, "neutron") | {"default_floating_pool": holds(site).external_network[0]},
         "cinder": cinder,
         "glance": _login(site, "glance") | {"api_servers": site.url("glance")},
         "conductor": {"workers": 1},

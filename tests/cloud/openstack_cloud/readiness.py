@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from tests.cloud.openstack_cloud import processes
+from tests.cloud.openstack_cloud.holdings import holds
 from tests.cloud.openstack_cloud.rest import Administrator
 from tests.cloud.openstack_cloud.site import Site, SiteError
 
@@ -15,10 +16,9 @@ _HEARTBEATS = {
     "manila": "/v2/{project}/os-services",
     "nova": "/v2.1/os-services",
 }
-_POOLS = {
-    "cinder": ("/v3/{project}/scheduler-stats/get_pools", {"cloud@file", "cloud@far", "cloud@fake"}),
-    "manila": ("/v2/{project}/scheduler-stats/pools", {"cloud@dummy"}),
-}
+_POOLS = {"cloud@file", "cloud@far", "cloud@fake"}
+# Seconds that making a share, or deleting it, may take on a busy machine.
+_SHARE = 60.0
 
 
 def wait(site: Site, names: Collection[str], seconds: float = 300) -> None:
@@ -56,11 +56,31 @@ def _beats(admin: Administrator, name: str) -> bool:
 
 def _is_known(admin: Administrator, name: str) -> bool:
     """Tell whether the schedulers have heard of what the service offers: until then they find no host for anything."""
-    if name in ("cinder-volume", "cinder-scheduler", "manila-share", "manila-scheduler"):
-        component = name.partition("-")[0]
-        path, back_ends = _POOLS[component]
-        pools = admin.call("GET", component, path)["pools"]
-        return {each["name"].partition("#")[0] for each in pools} >= back_ends
+    if name in ("cinder-volume", "cinder-scheduler"):
+        pools = admin.call("GET", "cinder", "/v3/{project}/scheduler-stats/get_pools")["pools"]
+        return {each["name"].partition("#")[0] for each in pools} >= _POOLS
+    if name in ("manila-share", "manila-scheduler"):
+        return _makes_shares(admin)
     if name == "nova-compute":
         return bool(admin.call("GET", "nova", "/v2.1/os-hypervisors")["hypervisors"])
     return True
+
+
+def _makes_shares(admin: Administrator) -> bool:
+    """Tell by making a share: who asks for Manila's pools too early is told for ever that there are none."""
+    wanted = {"name": "readiness", "size": 1, "share_proto": "NFS", "share_type": holds(admin.site).share_type}
+    made = admin.call("POST", "manila", "/v2/{project}/shares", {"share": wanted})["share"]["id"]
+    status = _settled(admin, made, "creating")
+    admin.call("DELETE", "manila", f"/v2/{{project}}/shares/{made}")
+    return status == "available" and _settled(admin, made, "deleting") == ""
+
+
+def _settled(admin: Administrator, share: str, passing: str) -> str:
+    """Return the status of a share once it is no passing one, "" if it is gone."""
+    deadline = time.monotonic() + _SHARE
+    while True:
+        shares = admin.call("GET", "manila", "/v2/{project}/shares/detail")["shares"]
+        status = next((str(each["status"]) for each in shares if each["id"] == share), "")
+        if status != passing or time.monotonic() > deadline:
+            return status
+        time.sleep(0.5)

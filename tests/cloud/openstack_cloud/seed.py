@@ -4,44 +4,37 @@ from __future__ import annotations
 
 import json
 
+from tests.cloud.openstack_cloud.holdings import holds
 from tests.cloud.openstack_cloud.rest import Administrator
 from tests.cloud.openstack_cloud.site import PASSWORD, Site, clouds_yaml
 
-# What is for one project only makes the other project another place to restore to.
-_VOLUME_TYPES = (
-    ("standard", "file", ""),
-    ("null", "fake", ""),
-    ("premium", "file", "demo"),
-    ("archive", "file", "target"),
-)
 # Manila makes no shares of snapshots unless the type says so.
 _SHARE_TYPE = {
     "driver_handles_share_servers": "False",
     "snapshot_support": "True",
     "create_share_from_snapshot_support": "True",
 }
-_FLAVORS = (
-    ("m1.tiny", {"vcpus": 1, "ram": 128, "disk": 1}, ""),
-    ("m1.small", {"vcpus": 1, "ram": 512, "disk": 2}, "demo"),
-    ("t1.small", {"vcpus": 2, "ram": 1024, "disk": 4}, "target"),
-)
 _PROJECTS = ("demo", "target")  # each with a user of its name
 _UNLIMITED = 1_000_000  # MiB, or images
 
 
 def write_clouds_yaml() -> None:
-    """Write the file with the clouds of all sites: `admin`, `demo`, `target`, and `admin-two` and so on."""
-    clouds = {site.cloud(name): _cloud(site, name) for site in Site.all() for name in ("admin", *_PROJECTS)}
+    """Write the file with the clouds of all sites: `admin`, `demo`, `target`, and `admin-two` and so on.
+
+    `operator` is the administrator in the project demo.
+    """
+    clouds = {site.cloud(name): _cloud(site, name, name) for site in Site.all() for name in ("admin", *_PROJECTS)}
+    clouds |= {site.cloud("operator"): _cloud(site, "admin", "demo") for site in Site.all()}
     clouds_yaml().parent.mkdir(parents=True, exist_ok=True)
     clouds_yaml().write_text(json.dumps({"clouds": clouds}, indent=1) + "\n")
 
 
-def _cloud(site: Site, account: str) -> dict[str, object]:
+def _cloud(site: Site, account: str, project: str) -> dict[str, object]:
     auth = {
         "auth_url": site.url("keystone", "/v3"),
         "username": account,
         "password": PASSWORD,
-        "project_name": account,
+        "project_name": project,
         "user_domain_name": "Default",
         "project_domain_name": "Default",
     }
@@ -109,18 +102,18 @@ def _image_limits(admin: Administrator, glance: str) -> None:
 
 def resources(site: Site) -> None:
     """Add an image, the external network, volume types and flavors; all services have to run."""
-    admin = Administrator(site)
+    admin, held = Administrator(site), holds(site)
     projects = {name: admin.ensure("keystone", "/v3/projects", "project", name=name) for name in _PROJECTS}
-    _image(admin)
-    _external_network(admin)
-    for name, backend, only in _VOLUME_TYPES:
+    _image(admin, held.image)
+    _external_network(admin, *held.external_network)
+    for name, backend, only in held.volume_types:
         kind = {"extra_specs": {"volume_backend_name": backend}, "os-volume-type-access:is_public": not only}
         volume_type = admin.ensure("cinder", "/v3/{project}/types", "volume_type", name=name, **kind)
         if only:
             access = {"addProjectAccess": {"project": projects[only]}}
             admin.call("POST", "cinder", f"/v3/{{project}}/types/{volume_type}/action", access)
-    admin.ensure("manila", "/v2/{project}/types", "share_type", name="shares", extra_specs=_SHARE_TYPE)
-    for name, size, only in _FLAVORS:
+    admin.ensure("manila", "/v2/{project}/types", "share_type", name=held.share_type, extra_specs=_SHARE_TYPE)
+    for name, size, only in held.flavors:
         public = {"os-flavor-access:is_public": not only}
         flavor = admin.ensure("nova", "/v2.1/flavors", "flavor", name=name, **size, **public)
         if only:
@@ -128,17 +121,15 @@ def resources(site: Site) -> None:
             admin.call("POST", "nova", f"/v2.1/flavors/{flavor}/action", access)
 
 
-def _image(admin: Administrator) -> None:
-    if not admin.call("GET", "glance", "/v2/images?name=tiny&status=active")["images"]:
-        image = {"name": "tiny", "disk_format": "raw", "container_format": "bare", "visibility": "public"}
+def _image(admin: Administrator, name: str) -> None:
+    if not admin.call("GET", "glance", f"/v2/images?name={name}&status=active")["images"]:
+        image = {"name": name, "disk_format": "raw", "container_format": "bare", "visibility": "public"}
         created = admin.call("POST", "glance", "/v2/images", image)
         admin.call("PUT", "glance", f"/v2/images/{created['id']}/file", bytes(1 << 20))
 
 
-def _external_network(admin: Administrator) -> None:
+def _external_network(admin: Administrator, name: str, cidr: str) -> None:
     flat = {"provider:network_type": "flat", "provider:physical_network": "physnet1"}
-    network = admin.ensure(
-        "neutron", "/v2.0/networks", "network", name="public", **{"router:external": True}, **flat
-    )
-    subnet = {"network_id": network, "ip_version": 4, "cidr": "203.0.113.0/24", "enable_dhcp": False}
-    admin.ensure("neutron", "/v2.0/subnets", "subnet", name="public", **subnet)
+    network = admin.ensure("neutron", "/v2.0/networks", "network", name=name, **{"router:external": True}, **flat)
+    subnet = {"network_id": network, "ip_version": 4, "cidr": cidr, "enable_dhcp": False}
+    admin.ensure("neutron", "/v2.0/subnets", "subnet", name=name, **subnet)

@@ -99,6 +99,11 @@ class Site:
         """Return the configuration file of an OpenStack component."""
         return self.etc / component / ("glance-api.conf" if component == "glance" else f"{component}.conf")
 
+    @property
+    def backups(self) -> Path:
+        """Where Cinder keeps backups: one store for all sites, as a Swift or NFS that both of two clouds reach."""
+        return Site.named("one").data / "cinder" / "backups"
+
     def port(self, name: str) -> int:
         """Return the port of a component, such as heat."""
         return _PORTS[name] + self.shift
