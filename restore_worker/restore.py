@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +28,15 @@ from restore_worker.entries import (
     Node,
     RestoreRecord,
 )
-from restore_worker.errors import CloudUnavailableError, RefusedError, RestoreError, UnknownRestoreError
+from restore_worker.errors import (
+    CloudUnavailableError,
+    NotOwnedError,
+    RefusedError,
+    RestoreError,
+    UnknownRestoreError,
+)
 from restore_worker.parameters import RestoreParameters
-from restore_worker.plan import Finding, Plan, Sites, make_plan
+from restore_worker.plan import Finding, Plan, Severity, Sites, make_plan
 from restore_worker.registry import installed
 from restore_worker.render import Rendering, render
 from restore_worker.site_draft import Asked, draft
@@ -100,7 +106,7 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     inspection = _inspected(rendering, target, wants_stack=True)
     return dataclasses.replace(
         rendering,
-        findings=(*rendering.findings, *inspection.others),
+        findings=(*rendering.findings, *inspection.others, *_not_owned(made, cloud or "", source_cloud, sites)),
         problems=(*rendering.problems, *inspection.errors),
     )
 
@@ -268,6 +274,19 @@ def _on_cloud(
     allowed += ownership.allowed_by(site_map, found.project_id)
     ownership.check_owner(checkpoint, new.cloud, found.project_id, allowed)
     return dataclasses.replace(new, identity=str(found), allow_projects=allowed)
+
+
+def _not_owned(made: Plan, cloud: str, source_cloud: str | None, sites: Sites) -> Iterator[Finding]:
+    """Yield what `submit` would say of a checkpoint of another project, unless it may be restored."""
+    checkpoint = made.checkpoint
+    try:
+        project_id = clouds.identity(cloud).project_id
+        allowed = [ownership.proven(checkpoint, source_cloud)] if source_cloud else []
+        allowed += ownership.allowed_by(sites.site_map, project_id)
+        ownership.check_owner(checkpoint, cloud, project_id, allowed)
+    except NotOwnedError as error:
+        found, _, mend = str(error).partition(": ")
+        yield Finding(Severity.WARNING, "checkpoint", checkpoint.id, "", "project_id", found, mend)
 
 
 def _checked(new: NewRestore, made: Plan, target: TargetCloud) -> NewRestore:

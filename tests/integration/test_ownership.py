@@ -76,6 +76,21 @@ def test_one_of_another_project_is_refused_with_the_ways_out(sites, bank) -> Non
     )
 
 
+def test_a_plan_tells_of_it_unless_it_may_be_restored(sites, bank) -> None:
+    theirs = bank(THEIRS)
+
+    def told(**choices: object) -> list[tuple[str, str, str]]:
+        found = restore.plan("latest", bank=theirs, cloud="target", **choices).findings  # type: ignore[arg-type]  # as a test gives them
+        return [(each.severity, each.found, each.mend) for each in found if each.field == "project_id"]
+
+    [(severity, found, mend)] = told()
+    assert severity == "warning"
+    assert found == f"checkpoint {ID} is of project {THEIRS}, but cloud target is project {OURS}"
+    assert f"--allow-project {THEIRS}" in mend
+    assert told(source_cloud="source") == []
+    assert told(site_map=SiteMap(project=ProjectSection(map={THEIRS: OURS}))) == []
+
+
 @pytest.mark.parametrize("form", [str, dashed], ids=["keystone", "uuid"])
 def test_who_logs_in_to_its_project_may(sites, bank, form) -> None:
     made = restore.submit("latest", bank=bank(form(THEIRS)), cloud="target", source_cloud="source")
