@@ -53,6 +53,8 @@ def chords(client: redis.Redis) -> set[str]:
 def let_time_pass(client: redis.Redis) -> None:
     """End the lives of all restores, and have their ends looked at now."""
     for key in client.scan_iter("restore:*"):
-        assert 0 <= client.ttl(key) <= KEEP_SECONDS
+        left = client.ttl(key)
+        # Redis says -1 of what never ends; the first ones have ended by themselves (-2) where the test took long.
+        assert left == -2 or 0 <= left <= KEEP_SECONDS
         client.pexpire(key, 1)
     client.zadd("restores:due", dict.fromkeys(client.zrange("restores:due", 0, -1), 0), xx=True)

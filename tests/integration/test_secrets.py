@@ -11,6 +11,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
 
@@ -302,10 +303,11 @@ def test_a_refusal_quotes_nothing_of_what_it_cannot_restore(hidden, redis_url, t
 def test_the_banners_of_programs_hide_the_login(hidden, redis_url, tmp_path):
     """As the Procfile starts them, with what they are connected to."""
     for line in (processes.ROOT / "Procfile").read_text().splitlines():
-        name, _, command = line.partition(": ")
+        name, _, started = line.partition(": ")
         log = tmp_path / f"{name}.log"
         words = [f"--port={processes.free_port()}"] if name == "flower" else []
-        program = processes.Program([sys.executable, "-m", *command.split(), *words], log)
+        command, *rest = started.split()
+        program = processes.Program([str(Path(sys.executable).with_name(command)), *rest, *words], log)
         try:
             program.wait_for({"beat": "beat: Starting", "flower": "Visit me at"}.get(name, " ready."))
         finally:
