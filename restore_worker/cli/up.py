@@ -145,7 +145,8 @@ class Flower(Command):
             environment["FLOWER_BASIC_AUTH"] = f"{_FLOWER_USER}:{password}"
             self.app.stdout.write(f"Flower lets in user {_FLOWER_USER} with password {password}\n")
             self.app.stdout.flush()
-        command = _celery("flower", *options)
+        # Not quiet: it tells where it is to be found.
+        command = [sys.executable, "-m", "celery", "--app=restore_worker.app", "flower", *options]
         os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
 
 
