@@ -42,7 +42,7 @@ class NewRestore:
     nodes: by index, at least one; children of a node have smaller indices.
     children: by index, indices of what must be restored first.
     work: by index, JSON.
-    findings: JSON.
+    findings, changes: JSON.
     key: what its caller knows the request by, "" if that is nothing.
     allow_projects: of which projects the checkpoint may be, other than the target's; None if that is no matter.
     ttl: of a drill, the seconds after its end after which it is deleted; 0 if it is none.
@@ -61,6 +61,7 @@ class NewRestore:
     children: Sequence[Sequence[int]]
     work: Sequence[str]
     findings: str
+    changes: str = "[]"
     key: str = ""
     allow_projects: Sequence[str] | None = None
     ttl: int = 0

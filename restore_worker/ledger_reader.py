@@ -141,6 +141,11 @@ class LedgerReader:
         with translated():
             return cast("str", self._client.hget(keys_of(restore_id)["record"], "findings") or "[]")
 
+    def changes(self, restore_id: str) -> str:
+        """Return what submit wrote down of the site map's changes, as JSON."""
+        with translated():
+            return cast("str", self._client.hget(keys_of(restore_id)["record"], "changes") or "[]")
+
     def events(self, restore_id: str, after: str = "0-0", wait: float | None = None) -> list[Event]:
         """Return what happened after an event's id; wait: seconds to wait for something, None not to."""
         deadline = time.monotonic() + (wait or 0)

@@ -174,6 +174,7 @@ def _record(new: NewRestore, now: float) -> dict[str, str | int | float]:
         "leaves": ",".join(str(index) for index, children in enumerate(new.children) if not children),
         "types": ",".join(sorted({node.type for node in new.nodes})),
         "findings": new.findings,
+        "changes": new.changes,
         "fingerprint": fingerprint(new.nodes),
         "key": new.key,
         "ttl": new.ttl,

@@ -39,7 +39,8 @@ class Phase:
 class ResourceTimes:
     """How one resource was restored, the last time if there were several.
 
-    waited: seconds from when all was there that it needs until a worker took it up; None if none did.
+    began: when a worker took it up; None if none did.
+    waited: seconds from when all was there that it needs until then.
     seconds: from then to its end, whoever was at it; None if it has not ended.
     attempts: those that count.
     bytes: read from the bank; None if it has none there.
@@ -50,6 +51,7 @@ class ResourceTimes:
     name: str
     state: ResourceState
     attempts: int
+    began: datetime | None
     waited: float | None
     seconds: float | None
     bytes: int | None
@@ -61,13 +63,14 @@ class StackTimes:
 
     name: in the template; title: what people call it.
     status: such as ``CREATE_COMPLETE``.
-    seconds: by Heat's clock, in whole seconds; None if it has not ended.
+    began, seconds: by Heat's clock, in whole seconds; None if it has not begun, or not ended.
     """
 
     name: str
     type: str
     title: str
     status: str
+    began: datetime | None
     seconds: float | None
 
 
@@ -172,10 +175,8 @@ def _critical_path(runs: Mapping[int, _Run], children: Mapping[int, Sequence[int
 
 def _times(progress: ResourceProgress, run: _Run) -> ResourceTimes:
     node = progress.node
-    waited, seconds = _between(run.ready, run.began), _between(run.began, run.ended)
-    return ResourceTimes(
-        node.type, node.id, node.name, progress.state, progress.attempts, waited, seconds, progress.bytes
-    )
+    times = (run.began, _between(run.ready, run.began), _between(run.began, run.ended))
+    return ResourceTimes(node.type, node.id, node.name, progress.state, progress.attempts, *times, progress.bytes)
 
 
 def _moves(events: Sequence[Event]) -> list[tuple[RestoreState, datetime]]:
@@ -229,7 +230,7 @@ def _stack(events: Sequence[Event], fragments: Mapping[str, Fragment]) -> Iterat
         else:
             each.ended = _heats(event)
     for name, each in built.items():
-        yield StackTimes(name, *titles[name], each.status, _between(each.began, each.ended))
+        yield StackTimes(name, *titles[name], each.status, each.began, _between(each.began, each.ended))
 
 
 def _heats(event: Event) -> datetime:

@@ -20,7 +20,8 @@ from restore_worker import cloud as clouds
 from restore_worker import ownership, settings
 from restore_worker.bank import Bank, open_bank
 from restore_worker.catalogue import resolve
-from restore_worker.checkpoint import Checkpoint
+from restore_worker.checkpoint import Checkpoint, parse_checkpoint
+from restore_worker.diagram import Diagram, of_graph
 from restore_worker.entries import (
     QUEUE,
     TRANSFER_QUEUE,
@@ -35,6 +36,7 @@ from restore_worker.errors import (
     RestoreError,
     UnknownRestoreError,
 )
+from restore_worker.graph import ResourceGraph
 from restore_worker.parameters import RestoreParameters
 from restore_worker.plan import Finding, Plan, Severity, Sites, make_plan
 from restore_worker.registry import installed
@@ -48,7 +50,7 @@ from restore_worker.target import TargetCloud
 if TYPE_CHECKING:
     from restore_worker.inspection import Inspection
 
-__all__ = ["Restore", "draft_site_map", "get", "list_restores", "named_bank", "plan", "submit"]
+__all__ = ["Restore", "draft_site_map", "get", "graph", "list_restores", "named_bank", "plan", "submit"]
 
 logger = logging.getLogger(__name__)
 
@@ -181,6 +183,18 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     if recorded == new.id:
         start(new.id, 1)
     return Restore(recorded, Path(export) if export else None)
+
+
+def graph(checkpoint_id: str, *, bank: str | Path | None = None) -> Diagram:
+    """Return the resources of a checkpoint as a diagram; `Restore.graph` is that of a restore.
+
+    checkpoint_id, bank: as of `plan`. Raises RestoreError if it cannot be read.
+    """
+    opened = named_bank(bank)
+    found = resolve(opened, checkpoint_id)
+    checkpoint = parse_checkpoint(found, opened.read(f"checkpoints/{found}/index.json").data)
+    title = f"Checkpoint {checkpoint.id} of plan {checkpoint.plan.name or checkpoint.plan.id}"
+    return of_graph(title, checkpoint.graph or ResourceGraph({}, {}))
 
 
 def get(restore_id: str) -> Restore:
@@ -358,5 +372,6 @@ def _new_restore(made: Plan, cloud: str, *, wants_stack: bool, key: str) -> NewR
         children=[planned.children for planned in made.resources],
         work=[planned.work.model_dump_json() for planned in made.resources],
         findings=json.dumps(made.told),
+        changes=json.dumps(made.changes),
         key=key,
     )

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from restore_worker import attendance, settings
 from restore_worker.attendance import QUIET_SECONDS
 from restore_worker.belongings import Belonging, belongings, titles
+from restore_worker.changes import Change
+from restore_worker.diagram import Diagram, Drawn, diagram
 from restore_worker.entries import (
     QUEUE,
     RECONCILE_QUEUE,
@@ -101,6 +103,20 @@ class Restore:
     def findings(self) -> list[Finding]:
         """What comes back differently or not at all."""
         return [stored_finding(each) for each in json.loads(caller_ledger().findings(self.id))]
+
+    @property
+    def changes(self) -> list[Change]:
+        """What the site map changed, and by which rule."""
+        return [Change(*each) for each in json.loads(caller_ledger().changes(self.id))]
+
+    def graph(self) -> Diagram:
+        """Return its resources as a diagram, each as it stands, with those that the end had to wait for."""
+        record, path = self.status, set(self.report().critical_path)
+        drawn = [
+            Drawn(each.node.type, each.node.name or each.node.id, each.state, each.node.id in path)
+            for each in self.resources
+        ]
+        return diagram(f"Restore {record.id} of plan {record.plan}: {record.state}", drawn, self.children)
 
     def report(self) -> Report:
         """Return how long it took so far, and what in it."""

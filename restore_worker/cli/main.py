@@ -28,6 +28,7 @@ _COMMANDS = {
     "destroy": "restore_worker.cli.verbs:Destroy",
     "doctor": "restore_worker.cli.doctor:Doctor",
     "drill": "restore_worker.cli.submit:Drill",
+    "graph": "restore_worker.cli.graph:Graph",
     "flower": "restore_worker.cli.up:Flower",
     "forget": "restore_worker.cli.verbs:Forget",
     "list": "restore_worker.cli.restores:List",

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cliff.show import ShowOne
 
 from restore_worker import restore
+from restore_worker.cli.arguments import file_to_write
 from restore_worker.cli.restores import OfOneRestore
 from restore_worker.cli.wording import Shown, aligned, moment
 from restore_worker.errors import printable
+from restore_worker.export import write_text
+from restore_worker.page import page
 from restore_worker.report import Report as Measured
 from restore_worker.report import ResourceTimes, StackTimes
+
+logger = logging.getLogger(__name__)
 
 Timed = TypeVar("Timed", ResourceTimes, StackTimes)
 # People are told of those that took longest.
@@ -29,25 +36,47 @@ class Report(OfOneRestore, ShowOne):
     read from the bank, what Heat built, and which resources had to wait for
     each other. It stays as long as the restore is remembered, also once that is
     destroyed. People are told of the slowest; -f json has all.
+
+    With -o it is a page for a browser, in one file: the resources as a picture,
+    a timeline of them, which id is which now, what the site map changed, and
+    what comes back differently.
     """
 
     example = "restore-worker report 5f0c4a9e-... -f json"
     columns = tuple(each.name for each in dataclasses.fields(Measured))
 
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of id and file."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("-o", "--output", type=_page, metavar="FILE", help="write a page there: FILE.html")
+        return parser
+
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
         """Return the report's fields."""
-        self._measured = restore.get(parsed_args.id).report()
+        self._restore = restore.get(parsed_args.id)
+        self._measured = self._restore.report()
         machine = _plain(dataclasses.asdict(self._measured))
         return self.columns, [Shown(machine[name], str(machine[name])) for name in self.columns]
 
     def produce_output(
         self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Sequence[Shown]
     ) -> int:
-        """Print it as text, or as the formatter does that was asked for."""
+        """Write it as a page, or print it as text or as the formatter does that was asked for."""
+        if parsed_args.output:
+            write_text(parsed_args.output, page(self._restore))
+            logger.info("report: %s", parsed_args.output)
+            return 0
         if parsed_args.formatter == "table" and not parsed_args.columns:
             self.app.stdout.write("\n".join(_lines(self._measured)) + "\n")
             return 0
         return int(super().produce_output(parsed_args, column_names, data) or 0)
+
+
+def _page(text: str) -> Path:
+    """Return the path of a page that can be written."""
+    if Path(text).suffix.lower() not in {".html", ".htm"}:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end with .html")
+    return file_to_write(text)
 
 
 def _lines(measured: Measured) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from restore_worker import restore
 from tests.support import processes
-from tests.support.sample_banks import WEBAPP
+from tests.support.sample_banks import WEBAPP, damaged_webapp
 from tests.support.terminal import Terminal
 
 
@@ -64,13 +64,7 @@ def test_a_failure_stays_on_the_screen_with_its_reason(redis_url, tmp_path, work
 
 @pytest.fixture
 def damaged_bank(tmp_path):
-    import shutil
-
-    bank = tmp_path / "bank"
-    shutil.copytree(WEBAPP, bank)
-    for chunk in bank.glob("karbor/checkpoints/*/resource-data/fa764c51-*/data_2"):
-        chunk.write_bytes(bytes(chunk.stat().st_size))
-    return bank
+    return damaged_webapp(tmp_path)
 
 
 def test_programs_get_a_stream_of_events(submitted, worker, cli):

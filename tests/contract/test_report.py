@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -90,13 +90,17 @@ def test_what_a_restore_took(ledgers: Ledgers, request: pytest.FixtureRequest) -
     assert measured.critical_path == ("id-0", "id-1", "id-3")
     assert measured.bytes == 4096
     assert [each.bytes for each in measured.resources] == [None, None, None, None, 4096]
-    assert measured.stack == (StackTimes(NAME, "OS::Nova::Server", "web", "CREATE_COMPLETE", 7.0),)
+    began = datetime(2026, 11, 1, 10, 0, 1, tzinfo=UTC)
+    assert measured.stack == (StackTimes(NAME, "OS::Nova::Server", "web", "CREATE_COMPLETE", began, 7.0),)
     if "twin" in request.node.name:
         assert measured.seconds == pytest.approx(1.3)
         phases = {each.state.value: each.seconds for each in measured.phases}
         assert (phases["pending"], phases["restoring"]) == (pytest.approx(0.2), pytest.approx(0.9))
         stalk, one, two, top, alone = measured.resources
-        assert stalk == ResourceTimes("Type::0", "id-0", "näme 0", ResourceState.DONE, 1, 0.1, 0.1, None)
+        assert stalk == ResourceTimes(
+            "Type::0", "id-0", "näme 0", ResourceState.DONE, 1, stalk.began, 0.1, 0.1, None
+        )
+        assert stalk.began == measured.phases[2].began + timedelta(seconds=0.1)
         assert (two.waited, two.seconds, one.waited, one.seconds) == (0, 0.1, 0.1, 0.3)
         assert (top.waited, top.seconds, alone.waited) == (0.2, 0.1, 0.6)
 
