@@ -213,6 +213,21 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """Something of a restore that somebody may want to hear at once.
+
+    event: the state in which it ended, or ``stuck``: something of it was sent three times, and nobody took it up.
+    seconds: when that was, since 1970, as it was written down.
+    receiver: who has not heard of it yet, "" for all.
+    """
+
+    restore_id: str
+    event: str
+    seconds: str
+    receiver: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StackLog:
     """What is known of a restore's stack.
 

@@ -23,6 +23,10 @@ class RestoreError(Exception):
         super().__init__(message or inspect.getdoc(type(self)))
 
 
+class NotificationError(RestoreError):
+    """A receiver could not be told."""
+
+
 class Retriable:
     """Mixin: the same call may succeed later (connection lost, timeout, 429, 502-504).
 

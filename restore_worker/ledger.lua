@@ -4,7 +4,7 @@
 -- KEYS, as in the key map of ledger.py
 local RECORD, PROGRESS, PARENTS, NODES, WORK, FRAGMENTS, OWNERS, MADE, EVENTS = unpack(KEYS, 1, 9)
 -- KEYS[10] and KEYS[11] are the stack's: stack_ledger.lua writes them; they live as long as the others.
-local STACK, OWN_KEYS, DUE, FOLLOWED, RESTORES = KEYS[10], 11, KEYS[12], KEYS[13], KEYS[14]
+local STACK, OWN_KEYS, DUE, FOLLOWED, RESTORES, NEWS = KEYS[10], 11, KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 -- ARGV: verb, restore id, seconds until a look at what was sent, then the verb's own arguments, six at most
 -- but for settle's fragments: those may be more than Lua's stack takes, and are read from ARGV.
 local LAST_ARGUMENT, FIRST_FRAGMENT = 9, 8
@@ -59,9 +59,19 @@ local function look_at_restore()
   look_at('', NOW + PATIENCE)
 end
 
--- What is sent again and again is looked at ever more rarely.
+-- Whoever wants to hear of restores is told.
+local function tell(what)
+  redis.call('ZADD', NEWS, NOW, ID .. '/' .. what .. '/' .. NOW)
+end
+
+-- What is sent again and again is looked at ever more rarely, and that is news once an epoch.
 local function resent(index, state)
   local looks = redis.call('HINCRBY', PROGRESS, index .. '.looks', 1)
+  if looks == 3 then
+    local stuck, epoch = unpack(redis.call('HMGET', RECORD, 'stuck', 'epoch'))
+    redis.call('HSET', RECORD, 'stuck', epoch)
+    if stuck ~= epoch then tell('stuck') end
+  end
   look_at(index, NOW + PATIENCE * 2 ^ math.min(looks - 1, 6))
   event('resent', index, 'reason', state .. ' for too long')
 end
@@ -371,6 +381,7 @@ function verbs.move(from, to, reason, keep, hot, token)
   -- What has ended is looked at, too: then its chords are closed, and after its life its id.
   look_at_restore()
   if FINAL[to] then
+    tell(to)
     for i = 1, OWN_KEYS do redis.call('EXPIRE', KEYS[i], math.floor(tonumber(keep) * 86400)) end
   else
     for i = 1, OWN_KEYS do redis.call('PERSIST', KEYS[i]) end

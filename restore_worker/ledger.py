@@ -20,6 +20,8 @@ restores                         zset    ID -> created, seconds since 1970
 restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves, or is still kept
 restores:followed                set     ids of restores whose stack Heat works on
 restores:drills                  set     ids of drills that may not be deleted yet
+restores:news                    zset    ID/EVENT/SECONDS -> when to tell of it, both in seconds since 1970;
+                                         ID/EVENT/SECONDS/RECEIVER where the others know already
 restores:reconciled              string  when the reconciler last ran, seconds since 1970
 restores:reconciling             string  there while another one need not run; ends by itself
 restores:polling                 string  lock of the one who polls; ends by itself
@@ -35,7 +37,7 @@ import dataclasses
 import importlib.resources
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -46,6 +48,7 @@ from restore_worker.entries import (
     Held,
     Idle,
     NewRestore,
+    News,
     Node,
     Outcome,
     Settled,
@@ -56,10 +59,13 @@ from restore_worker.ledger_reader import (
     DRILLS,
     DUE,
     FOLLOWED,
+    NEWS,
     RECONCILED,
     RESTORES,
     LedgerReader,
     keys_of,
+    member_of,
+    news_of,
     node_of,
     nodes_of,
     translated,
@@ -74,6 +80,8 @@ from restore_worker.template import Fragment, Hot, dump_fragment
 # Several beats are as good as one: no two passes within so long.
 _RECONCILING = "restores:reconciling"
 _RECONCILING_MILLISECONDS = 900
+# News that one pass tells, at most.
+_NEWS = 20
 
 
 class Ledger(LedgerReader):
@@ -283,13 +291,44 @@ class Ledger(LedgerReader):
             return Ended(int(answer))
         return RestoreState(status) if status in tuple(RestoreState) else None
 
+    def take_news(self, seconds: float) -> Sequence[News]:
+        """Return what is to be told now, the oldest first, and have it told again after so long unless it was."""
+        with translated(), self._client.pipeline(transaction=True) as transaction:
+            transaction.watch(NEWS)  # type: ignore[no-untyped-call]  # redis has few types
+            now = self._now()
+            due = cast(
+                "list[str]", self._client.zrange(NEWS, "-inf", cast("Any", now), byscore=True, num=_NEWS, offset=0)
+            )
+            transaction.multi()
+            if due:
+                transaction.zadd(NEWS, dict.fromkeys(due, now + seconds), xx=True)
+            try:
+                transaction.execute()
+            except redis.WatchError:
+                # There was more news, or another one tells of this.
+                return ()
+        return [news_of(each) for each in due]
+
+    def told(self, news: News) -> None:
+        """Note that all have heard of it."""
+        with translated():
+            self._client.zrem(NEWS, member_of(news))
+
+    def tell_later(self, news: News, receiver: str, seconds: float) -> None:
+        """Have one of the receivers, who are all unless news says so, told again after some seconds."""
+        again = member_of(dataclasses.replace(news, receiver=receiver))
+        with translated(), self._client.pipeline(transaction=True) as transaction:
+            transaction.zrem(NEWS, member_of(news))
+            transaction.zadd(NEWS, {again: self._now() + seconds})
+            transaction.execute()
+
     def drill_is_over(self, restore_id: str) -> None:
         """Note that nobody needs to look at a drill any more."""
         with translated():
             self._client.srem(DRILLS, restore_id)
 
     def _run(self, restore_id: str, verb: str, *arguments: str | float) -> Any:
-        keys = [*keys_of(restore_id).values(), DUE, FOLLOWED, RESTORES]
+        keys = [*keys_of(restore_id).values(), DUE, FOLLOWED, RESTORES, NEWS]
         with translated():
             return self._script(keys=keys, args=[verb, restore_id, self._patience, *arguments])
 

@@ -15,7 +15,7 @@ import redis
 from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.sentinel import MasterNotFoundError
 
-from restore_worker.entries import Event, Node, ResourceProgress, RestoreRecord
+from restore_worker.entries import Event, News, Node, ResourceProgress, RestoreRecord
 from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.template import Fragment, Hot, load_fragment
@@ -24,6 +24,7 @@ RESTORES = "restores"
 DUE = "restores:due"
 FOLLOWED = "restores:followed"
 DRILLS = "restores:drills"
+NEWS = "restores:news"
 RECONCILED = "restores:reconciled"
 # A call that blocks is answered well before the client gives its connection up, in seconds.
 _LONGEST_BLOCK = 5.0
@@ -212,6 +213,11 @@ class LedgerReader:
         with translated():
             return cast("str | None", self._client.hget(keys_of(restore_id)["progress"], f"{index}.sent")) or "0"
 
+    def news(self) -> list[News]:
+        """Return all that is still to be told, the next first."""
+        with translated():
+            return [news_of(each) for each in cast("list[str]", self._client.zrange(NEWS, 0, -1))]
+
     def drills(self) -> list[str]:
         """Return the ids of the drills that may not be deleted yet."""
         with translated():
@@ -281,6 +287,17 @@ def node_of(index: int | str, text: str) -> Node:
 def nodes_of(flat: Sequence[str]) -> list[Node]:
     """Return the nodes from a script's answer, in which places and JSON alternate."""
     return [node_of(index, text) for index, text in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def news_of(member: str) -> News:
+    """Return what is to be told from what is kept of it."""
+    restore_id, event, seconds, *receiver = member.split("/")
+    return News(restore_id, event, seconds, *receiver)
+
+
+def member_of(news: News) -> str:
+    """Return what is kept of something that is to be told."""
+    return "/".join(filter(None, (news.restore_id, news.event, news.seconds, news.receiver)))
 
 
 def _time(seconds: str | float) -> datetime:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import enum
 import os
+import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from restore_worker import embedded, redis_address
 from restore_worker.errors import RestoreError
 from restore_worker.redis_address import RedisAddress
+
+# Bytes of a secret that the Standard Webhooks specification wants at least.
+_SHORTEST_SECRET = 24
+
+
+class WebhookForm(enum.StrEnum):
+    """What a webhook gets."""
+
+    # As the Standard Webhooks specification has it.
+    JSON = "json"
+    # A text alone, as Slack, Mattermost and Rocket.Chat take it.
+    SLACK = "slack"
 
 
 class Settings(BaseModel):
@@ -43,10 +60,47 @@ class Settings(BaseModel):
     # How long a finished restore stays in Redis, in days.
     keep_days: int = Field(30, alias="RESTORE_KEEP_DAYS", ge=1)
 
+    # Where workers post how restores end; the path of it is the secret of some receivers.
+    webhook_url: SecretStr | None = Field(None, alias="RESTORE_WEBHOOK_URL")
+    # What they sign it with: base64 of 24 to 64 bytes, with or without `whsec_` before it.
+    webhook_secret: SecretStr | None = Field(None, alias="RESTORE_WEBHOOK_SECRET")
+    webhook_form: WebhookForm = Field(WebhookForm.JSON, alias="RESTORE_WEBHOOK_FORM")
+    # A program with its arguments, which workers run to tell the same.
+    notify_command: str | None = Field(None, alias="RESTORE_NOTIFY_COMMAND")
+
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("webhook_url", mode="after")
+    @classmethod
+    def _address(cls, url: SecretStr) -> SecretStr:
+        if urlsplit(url.get_secret_value()).scheme not in {"http", "https"}:
+            raise ValueError("it is no http:// or https:// URL")
+        return url
+
+    @field_validator("webhook_secret", mode="after")
+    @classmethod
+    def _key(cls, secret: SecretStr) -> SecretStr:
+        try:
+            size = len(base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True))
+        except ValueError:
+            size = 0
+        if size < _SHORTEST_SECRET:
+            raise ValueError(f"it is not base64 of {_SHORTEST_SECRET} bytes or more: `openssl rand -base64 32`")
+        return secret
+
+    @field_validator("notify_command", mode="after")
+    @classmethod
+    def _command(cls, command: str) -> str:
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise ValueError(f"it is no command line: {error}") from None
+        if not words or not shutil.which(words[0]):
+            raise ValueError(f"there is no program {words[0] if words else ''!r}")
+        return command
 
     @field_validator("redis", mode="before")
     @classmethod

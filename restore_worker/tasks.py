@@ -10,7 +10,7 @@ import gc
 import itertools
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from celery import Task
 from celery.exceptions import Ignore, Reject
@@ -36,6 +36,7 @@ from restore_worker.entries import (
 )
 from restore_worker.errors import CloudUnavailableError, LedgerError, LedgerUnavailableError, StaleLeaseError
 from restore_worker.ledger import Ledger
+from restore_worker.notification import tell_all
 from restore_worker.poller import poll
 from restore_worker.preflight import check
 from restore_worker.shutdown import Shutdown
@@ -260,14 +261,17 @@ def discard(self: Task, restore_id: str) -> None:
 
 @app.task(name=canvas.RECONCILE, ignore_result=True)
 def reconcile() -> None:
-    """Send again what was lost, a message on its way or a worker with what it held; clear away what has ended."""
+    """Send again what was lost, a message or a worker with what it held; clear away what has ended; tell of it."""
     ledger = worker.current_ledger()
     if not ledger.reconciling():
         return
     delete_due(ledger)
-    overdue = ledger.overdue()
-    if not overdue:
-        return
+    if overdue := ledger.overdue():
+        _look_at_all(ledger, overdue)
+    tell_all(ledger, worker.current_settings())
+
+
+def _look_at_all(ledger: Ledger, overdue: Iterable[tuple[str, int | None]]) -> None:
     first = {queue: canvas.oldest(app, queue) for queue in (QUEUE, TRANSFER_QUEUE)}
     oldest = {queue: ledger.sent(*message) for queue, message in first.items() if message}
     for restore_id, index in overdue:

@@ -114,6 +114,8 @@ class Checks:
             return "does not expire" if ttl == _FOR_EVER else ""
         # Beat goes on, and so do its messages.
         of_all = {"restores", "restores:due", "restores:reconciled", RECONCILE_QUEUE, "unacked", "unacked_index"}
+        # Its next pass tells of the end.
+        of_all |= {"restores:news"}
         if key in of_all or key.startswith("_kombu.binding"):
             return ""
         if key.startswith("celery-taskset-meta-") and not key.endswith(".c"):

@@ -273,6 +273,10 @@ class SameCalls(RuleBasedStateMachine):
         self.both(lambda ledger: (ledger.stacks.get(self.id), ledger.stacks.built(self.id)))
         self.both(lambda ledger: (ledger.stacks.followed(), ledger.all_made(self.id)))
 
+    @invariant()
+    def they_agree_on_what_is_to_be_told(self) -> None:
+        self.both(lambda ledger: {each.event for each in ledger.news() if each.restore_id == self.id})
+
     def teardown(self) -> None:
         if hasattr(self, "id"):
             self.both(lambda ledger: told(ledger, self.id))

@@ -10,9 +10,11 @@ from contextlib import suppress
 import pytest
 import redis
 
+from restore_worker import settings
 from restore_worker.entries import Built, Ended, StackLog
 from restore_worker.errors import StaleLeaseError
 from restore_worker.ledger import Ledger
+from restore_worker.notification import tell_all
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.template import HeatResource
 from tests.support.processes import wait_until
@@ -118,6 +120,7 @@ def test_of_many_restores_nothing_stays_though_nobody_lists_them(client: redis.R
         for restore_id, index in ledger.overdue():
             if isinstance(ledger.look(restore_id, index), Ended):
                 cleared.append(restore_id)
+        tell_all(ledger, settings.load({}))
         return set(client.scan_iter()) - foreign - {"restores:reconciling"} == {"restores:reconciled"}
 
     wait_until(reconciled, "only the time of the last look is left", 30)

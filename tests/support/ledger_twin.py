@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeGuard
 
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
@@ -15,6 +16,7 @@ from restore_worker.entries import (
     Held,
     Idle,
     NewRestore,
+    News,
     Node,
     Settled,
     Taken,
@@ -313,6 +315,7 @@ class LedgerTwin(TwinReader):
         else:
             self.stacks.ids.discard(restore_id)
         if new in FINAL_RESTORE_STATES:
+            self._tell(restore, new)
             restore.expires = self._now() + int(self._keep_days * DAY)
         return True
 
@@ -343,12 +346,28 @@ class LedgerTwin(TwinReader):
             return None
         looked_at = resource or restore.step
         looked_at.looks += 1
+        if looked_at.looks == 3 and restore.stuck != restore.epoch:
+            restore.stuck = restore.epoch
+            self._tell(restore, "stuck")
         self._due[place] = self._now() + self._patience * 2 ** min(looked_at.looks - 1, 6)
         if resource is not None and resource.state is ResourceState.READY:
             resource.sent = self._now()
         state = resource.state if resource else restore.state
         self._note(restore, "resent", resource, reason=f"{state} for too long")
         return restore.state if resource is None else resource.node
+
+    def take_news(self, seconds: float) -> list[News]:
+        due = sorted((when, str(news), news) for news, when in self._news.items() if when <= self._now())[:20]
+        for _, _, news in due:
+            self._news[news] = self._now() + seconds
+        return [news for _, _, news in due]
+
+    def told(self, news: News) -> None:
+        self._news.pop(news, None)
+
+    def tell_later(self, news: News, receiver: str, seconds: float) -> None:
+        self._news.pop(news, None)
+        self._news[replace(news, receiver=receiver)] = self._now() + seconds
 
     def drill_is_over(self, restore_id: str) -> None:
         self._drills.discard(restore_id)
@@ -406,6 +425,10 @@ class LedgerTwin(TwinReader):
         else:
             resource.sent = self._now()
         self._due[restore.new.id, resource.node.index if resource else None] = self._now() + self._patience
+
+    def _tell(self, restore: Restore, event: str) -> None:
+        # As Lua writes a number.
+        self._news[News(restore.new.id, str(event), f"{self._now():.14g}")] = self._now()
 
     def _enter(self, restore: Restore, state: RestoreState, reason: str = "") -> None:
         restore.state, restore.updated, restore.reason = state, self._now(), reason

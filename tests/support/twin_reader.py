@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from restore_worker.earlier import fingerprint
-from restore_worker.entries import Built, Event, NewRestore, Node, ResourceProgress, RestoreRecord, StackLog
+from restore_worker.entries import Built, Event, NewRestore, News, Node, ResourceProgress, RestoreRecord, StackLog
 from restore_worker.errors import UnknownRestoreError
 from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
 from restore_worker.template import Fragment, Hot
@@ -100,6 +100,8 @@ class Restore:
     expires: float = float("inf")
     discarded: bool = False
     leaving: bool = False
+    # The epoch in which it was stuck.
+    stuck: int = 0
 
     @property
     def left(self) -> int:
@@ -116,6 +118,7 @@ class TwinReader:
         self._due: dict[tuple[str, int | None], float] = {}
         self._reconciled: float | None = None
         self._drills: set[str] = set()
+        self._news: dict[News, float] = {}
 
     def get(self, restore_id: str) -> RestoreRecord:
         restore = self._find(restore_id)
@@ -214,6 +217,9 @@ class TwinReader:
     def sent(self, restore_id: str, index: int) -> str:
         restore = self._find(restore_id)
         return str(restore.resources[index].sent if restore else 0)
+
+    def news(self) -> list[News]:
+        return [news for _, _, news in sorted((when, str(news), news) for news, when in self._news.items())]
 
     def drills(self) -> list[str]:
         return sorted(self._drills)

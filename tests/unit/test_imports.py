@@ -30,7 +30,7 @@ ROWS = (
     ("session", "cloud_errors", "cloud", "ownership", "stack", "stack_preview", "quotas", "target", "inspection"),
     ("canvas", "app"),
     ("stopping", "lease", "worker", "building"),
-    ("attempt", "belongings", "creation", "discarding", "drills", "poller", "preflight"),
+    ("attempt", "belongings", "creation", "discarding", "drills", "notification", "poller", "preflight", "report"),
     ("consumer", "greeting", "shutdown", "step", "tasks"),
     (
         "attendance",
@@ -40,7 +40,6 @@ ROWS = (
         "doctor",
         "export",
         "page",
-        "report",
         "submitted",
         "restore",
         "testing",
