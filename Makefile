@@ -8,7 +8,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo demo-cloud test test-browser unit fuzz lint types audit cloud test-cloud test-other-site cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
+.PHONY: setup demo demo-cloud test test-tools unit fuzz lint types audit cloud test-cloud test-other-site cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
 
 setup: .venv/.dev
 
@@ -25,10 +25,10 @@ test: lint types
 unit: .venv/.dev
 	$(BIN)/pytest -n auto tests/unit
 
-# Pages in a real browser, which is Debian's Chromium: root or sudo if it is not there.
-test-browser: .venv/.dev
-	sh tests/browser/install.sh
-	$(BIN)/pytest tests/browser
+# What needs programs of Debian: pages in a browser, alert rules in Prometheus. Root or sudo if they are not there.
+test-tools: .venv/.dev
+	sh tests/tools/install.sh
+	$(BIN)/pytest tests/tools
 
 # Looks by coverage for bytes that break a parser: FUZZ names targets of tests/fuzz/targets.py, all of them unless told.
 SECONDS ?= 60

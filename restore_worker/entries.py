@@ -212,6 +212,16 @@ class Event:
     details: Mapping[str, str]
 
 
+class Standing(NamedTuple):
+    """A restore in a few words. updated: when it came into its state."""
+
+    id: str
+    state: RestoreState
+    plan: str
+    created: datetime
+    updated: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """Something of a restore that somebody may want to hear at once.

@@ -15,7 +15,7 @@ import redis
 from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.sentinel import MasterNotFoundError
 
-from restore_worker.entries import Event, News, Node, ResourceProgress, RestoreRecord
+from restore_worker.entries import Event, News, Node, ResourceProgress, RestoreRecord, Standing
 from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.template import Fragment, Hot, load_fragment
@@ -94,6 +94,21 @@ class LedgerReader:
             except UnknownRestoreError:
                 with translated():
                     self._client.zrem(RESTORES, restore_id)
+
+    def standings(self) -> list[Standing]:
+        """Return all restores in a few words, newest first."""
+        with translated():
+            ids = cast("list[str]", self._client.zrevrange(RESTORES, 0, -1))
+            reading = self._client.pipeline(transaction=False)
+            for restore_id in ids:
+                reading.hmget(keys_of(restore_id)["record"], ("state", "plan", "created", "updated"))
+            answers = reading.execute()
+        return [
+            Standing(restore_id, RestoreState(state), plan or "", _time(created), _time(updated))
+            for restore_id, (state, plan, created, updated) in zip(ids, answers, strict=True)
+            # One that has just expired has none.
+            if state
+        ]
 
     def resources(self, restore_id: str) -> list[ResourceProgress]:
         """Return all resources of a restore, by index."""

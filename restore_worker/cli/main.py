@@ -32,6 +32,7 @@ _COMMANDS = {
     "flower": "restore_worker.cli.up:Flower",
     "forget": "restore_worker.cli.verbs:Forget",
     "list": "restore_worker.cli.restores:List",
+    "metrics": "restore_worker.cli.metrics:Metrics",
     "plan": "restore_worker.cli.plan:Plan",
     "report": "restore_worker.cli.report:Report",
     "resume": "restore_worker.cli.verbs:Resume",

@@ -305,12 +305,14 @@ def test_the_banners_of_programs_hide_the_login(hidden, redis_url, tmp_path):
     for line in (processes.ROOT / "Procfile").read_text().splitlines():
         name, _, started = line.partition(": ")
         log = tmp_path / f"{name}.log"
-        words = [f"--port={processes.free_port()}"] if name == "flower" else []
+        words = [f"--port={processes.free_port()}"] if name in {"flower", "metrics"} else []
         command, *rest = started.split()
         program = processes.Program([str(Path(sys.executable).with_name(command)), *rest, *words], log)
         try:
-            program.wait_for({"beat": "beat: Starting", "flower": "Visit me at"}.get(name, " ready."))
+            program.wait_for(
+                {"beat": "beat: Starting", "flower": "Visit me at", "metrics": "/metrics"}.get(name, " ready.")
+            )
         finally:
             program.kill()
-        assert name == "flower" or "redis://:**@" in program.output
+        assert name in {"flower", "metrics"} or "redis://:**@" in program.output
         assert leaks(hidden, {name: program.output}) == []

@@ -39,6 +39,7 @@ ROWS = (
         "drawing",
         "doctor",
         "export",
+        "metrics",
         "page",
         "submitted",
         "restore",

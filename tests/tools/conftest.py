@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Give the Chromium that `tests/browser/install.sh` installs."""
+    """Give the Chromium that `tests/tools/install.sh` installs."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.fail("there is no chromium here: `make test-browser` installs it")
+        pytest.fail("there is no chromium here: `make test-tools` installs it")
     with sync_playwright() as playwright:
         # As root it has no sandbox of its own.
         opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
