@@ -50,9 +50,12 @@ audit: .venv/.dev
 cloud: | .venv/bin/python
 	@$(CLOUD) up
 
-# In order and one by one: some stop a service, or change what all may use. Chaos and the second cloud are apart.
+# Two files at a time, then one by one those that stop a service, change what all may use, or count who asks. Chaos and
+# the second cloud are apart.
+CLOUD_TESTS := $(BIN)/pytest tests/cloud --ignore=tests/cloud/test_chaos.py --ignore=tests/cloud/test_other_site.py
 test-cloud: .venv/.dev cloud
-	$(BIN)/pytest tests/cloud --ignore=tests/cloud/test_chaos.py --ignore=tests/cloud/test_other_site.py
+	$(CLOUD_TESTS) -m "not disturbs" -n 2 --dist loadfile --durations=10
+	$(CLOUD_TESTS) -m disturbs --durations=10
 
 # From one cloud to another: the second one is brought up for it, and stopped again.
 test-other-site: .venv/.dev cloud

@@ -93,16 +93,19 @@ class Restoring:
         for submitted in self.restores:
             name = stack_name(submitted.id)
             wait_until(lambda: self.stack(submitted) is None, f"the end of stack {name}", 120)  # noqa: B023 - waited for here
-            wait_until(
-                lambda: not {each.status for each in self.volumes(submitted)} & _UNDER_WAY,  # noqa: B023 - the same
-                f"rest of the volumes of restore {submitted.id}",
-                SECONDS,
-            )
-            for volume in self.volumes(submitted):
-                self.connection.block_storage.delete_volume(volume.id)
+        mine = {each.id for each in self.restores}
+
+        def volumes() -> list[Any]:
+            every = self.connection.block_storage.volumes()
+            return [each for each in every if each.metadata.get("restore_worker_restore") in mine]
+
+        wait_until(lambda: not {each.status for each in volumes()} & _UNDER_WAY, "rest of the volumes", SECONDS)
+        for volume in volumes():
+            self.connection.block_storage.delete_volume(volume.id)
+        for submitted in self.restores:
             for image in self.images(submitted):
                 self.connection.image.delete_image(image.id)
-            wait_until(lambda: not self.volumes(submitted), "the end of its volumes", 120)  # noqa: B023 - the same
+        wait_until(lambda: not volumes(), "the end of the volumes", SECONDS)
 
 
 def reach(submitted: restore.Restore, state: RestoreState, seconds: float = SECONDS) -> None:

@@ -14,6 +14,8 @@ from restore_worker.errors import CloudError, CloudUnavailableError
 from restore_worker.stack import Heat
 from restore_worker.template import HeatResource, assemble
 
+pytestmark = pytest.mark.disturbs
+
 
 @pytest.fixture
 def use(monkeypatch, tmp_path, demo):

@@ -22,6 +22,8 @@ from tests.cloud.volumes import await_backup, begin_backup, read_volume
 from tests.support import banks
 from tests.support.processes import wait_until
 
+pytestmark = pytest.mark.disturbs
+
 SECONDS = 240  # more than anything here takes on a busy machine
 MIB = 2**20
 GIB = 2**30

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import time
 
+import pytest
+
 from restore_worker.states import FINAL_RESTORE_STATES, RestoreState
 from tests.cloud.restoring import Restoring
 from tests.support.processes import wait_until
+
+pytestmark = pytest.mark.disturbs
 
 MANY = 20
 SLOTS = 2

@@ -135,6 +135,14 @@ def places(told: str) -> dict[tuple[str, str], dict[str, str]]:
     return found
 
 
+def test_the_second_site_is_another_cloud(second_cloud, cloud, connect, demo):
+    other = connect("demo-two")
+    assert other.current_project_id != demo.current_project_id
+    assert second_cloud.site.region == other.config.get_region_name() != demo.config.get_region_name()
+    assert second_cloud.is_up
+    assert cloud.is_up
+
+
 def test_what_one_cloud_lost_comes_back_on_another(  # noqa: PLR0913, PLR0917 - two clouds, and who works on them
     protected: Any,
     shell: Shell,

@@ -19,6 +19,8 @@ from tests.cloud.openstack_cloud.site import clouds_yaml
 from tests.cloud.restoring import SECONDS, Restoring, hear, reach, see
 from tests.support.processes import Program, wait_until
 
+pytestmark = pytest.mark.disturbs
+
 # Seconds that a token of Keystone lasts: enough for all but a creation that is held up.
 LIFE = 25
 

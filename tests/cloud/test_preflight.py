@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from openstack.connection import Connection
 
 from restore_worker import restore
@@ -19,6 +20,8 @@ from restore_worker.template import HeatResource, HeatTemplate, assemble
 from tests.cloud.restoring import Restoring
 from tests.cloud.small import PARAMETERS, Small
 from tests.support import nodes
+
+pytestmark = pytest.mark.disturbs
 
 # What the small application needs, and so much of it the project may have no more.
 _COMPUTE = {"instances": 1, "cores": 0, "ram": 64}

@@ -13,6 +13,8 @@ from restore_worker.errors import CloudError
 from restore_worker.stack import Heat, Stack, StackEvent
 from restore_worker.template import HeatParameter, HeatResource, HeatTemplate, Hot, Reference, assemble
 
+pytestmark = pytest.mark.disturbs
+
 SECONDS = 180  # more than anything here takes on a busy machine
 
 

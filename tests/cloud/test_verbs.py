@@ -15,6 +15,8 @@ from tests.cloud.restoring import SECONDS, Restoring, hear, reach, see
 from tests.cloud.small import PARAMETERS, Small
 from tests.support.processes import wait_until
 
+pytestmark = pytest.mark.disturbs
+
 
 @pytest.fixture
 def working(worker):
