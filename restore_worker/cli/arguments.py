@@ -22,6 +22,8 @@ class CommandWithExample(Command):
     columns: of its result, for those that take -c.
     """
 
+    # Under `openstack`: nobody need be logged in for a command to begin, it does so where it must.
+    auth_required = False
     example: ClassVar[str]
     columns: ClassVar[tuple[str, ...]] = ()
 
@@ -32,11 +34,16 @@ class CommandWithExample(Command):
         return self._parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; wrong usage if a column is asked for that its result does not have."""
+        """Run the command, under `openstack` with its cloud if it takes one.
+
+        Wrong usage if a column is asked for that its result does not have.
+        """
         known = {_column(name) for name in self.columns}
         for name in getattr(parsed_args, "columns", ()):
             if _column(name) not in known:
                 self.refuse(f"argument -c/--column: there is no {name!r}, only {', '.join(self.columns)}")
+        if getattr(parsed_args, "cloud", "") is None and not getattr(parsed_args, "no_stack", False):
+            parsed_args.cloud = getattr(self.app.options, "cloud", None)
         return super().run(parsed_args)
 
     def refuse(self, message: str) -> NoReturn:
