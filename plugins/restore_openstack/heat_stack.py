@@ -99,7 +99,9 @@ class StackPlugin(RestorePlugin[StackDefinition, StackParameters, StackWork]):
         for name, kind in work.kinds.items():
             if name not in work.images:
                 _check_value(name, kind, str(work.values[name]), target, report)
-        if managed_stack.look(target.connection(), work.name) is not None:
+        there = managed_stack.look(target.connection(), work.name)
+        # For a moment, one that is just deleted still has its name.
+        if there is not None and there.status != "DELETE_COMPLETE":
             report.problem("name", f"the target has a stack {work.name!r}", "give another one in restore_name")
 
     def restore(self, resource: Resource, work: StackWork, template: HeatTemplate, context: Context) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -183,3 +184,16 @@ def test_parts_of_nested_stacks_are_known_by_their_path(monkeypatch):
         "empty": None,
     }
     assert all(isinstance(each, Part) for each in found.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "in_the_way"), [("CREATE_COMPLETE", True), ("DELETE_IN_PROGRESS", True), ("DELETE_COMPLETE", False)]
+)
+def test_a_name_is_taken_until_its_stack_is_gone(monkeypatch, status, in_the_way):
+    there = {"stack": {"stack_name": "shop", "id": "s-1", "stack_status": status}}
+    monkeypatch.setattr(managed_stack, "_get", lambda _connection, _path: json.dumps(there).encode())
+    work, report, _ = prepared(nodes.stack("stack-1", "shop", volumes=[]))
+    StackPlugin().check(
+        None, work.model_copy(update={"kinds": {}}), SimpleNamespace(connection=lambda: None), report
+    )
+    assert [each.field for each in report.problems] == ["name"] * in_the_way
