@@ -8,7 +8,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo demo-cloud test test-tools unit fuzz lint types audit cloud test-cloud test-other-site cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
+.PHONY: site setup demo demo-cloud test test-tools unit fuzz lint types audit cloud test-cloud test-other-site cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
 
 setup: .venv/.dev
 
@@ -20,7 +20,7 @@ demo-cloud: .venv/.runtime cloud
 
 # Tests come last, so that their summary does. They wait more than they compute: two for each core.
 SIDE_BY_SIDE = $$((2 * $$(getconf _NPROCESSORS_ONLN)))
-test: lint types
+test: lint types site
 	$(BIN)/pytest -n $(SIDE_BY_SIDE)
 
 unit: .venv/.dev
@@ -30,6 +30,10 @@ unit: .venv/.dev
 test-tools: .venv/.dev
 	sh tests/tools/install.sh
 	$(BIN)/pytest tests/tools
+
+# docs/ as a site, in build/site; what links to nowhere ends it.
+site: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # Looks by coverage for bytes that break a parser: FUZZ names targets of tests/fuzz/targets.py, all of them unless told.
 SECONDS ?= 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -12,7 +13,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from restore_worker import errors as all_errors
+from restore_worker.cli.main import RestoreApp
 from restore_worker.registry import installed
+from restore_worker.settings import Settings
 from restore_worker.sitemap import SiteMap
 from restore_worker.states import (
     RESOURCE_TRANSITIONS,
@@ -137,6 +141,89 @@ class _WithoutNulls(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
+def commands() -> str:
+    """Return the page of all commands: what `restore-worker help` says of each."""
+    app = RestoreApp()
+    lines = [
+        "# Commands",
+        "",
+        (
+            "What `restore-worker help COMMAND` says. Exit codes: 0 done, 1 the restore or the request failed, "
+            "2 wrong usage. Results go to stdout, all else to stderr."
+        ),
+    ]
+    for name, _ in sorted(app.command_manager):
+        if name in {"help", "complete"}:
+            continue
+        factory, _, _ = app.command_manager.find_command(name.split())
+        command = factory(app, argparse.Namespace())
+        parser = command.get_parser(f"restore-worker {name}")
+        lines += ["", f"## {name}", "", inspect.cleandoc(parser.description), ""]
+        lines += _arguments(parser)
+        if epilog := getattr(command, "example", ""):
+            lines += ["```", epilog, "```"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield a table of a command's own arguments: what argparse prints, each Python does otherwise."""
+    # What cliff adds for its formatters is the same everywhere.
+    own = [group for group in parser._action_groups if "formatter" not in (group.title or "").lower()]  # noqa: SLF001
+    actions = [each for group in own for each in group._group_actions if each.dest != "help"]  # noqa: SLF001
+    rows = []
+    for each in actions:
+        names = ", ".join(f"`{name}`" for name in each.option_strings) or f"`{each.metavar or each.dest}`"
+        takes = "" if each.nargs == 0 or not each.option_strings else f" {each.metavar or each.dest.upper()}"
+        told = (each.help or "").replace("%(default)s", str(each.default)).replace("%%", "%").replace("|", "\\|")
+        rows.append(f"| {names}{takes} | {told} |")
+    if rows:
+        yield from ("| argument | what |", "|---|---|", *rows, "")
+
+
+def settings() -> str:
+    """Return the page of all settings: the comments in the code above each."""
+    source = inspect.getsource(Settings)
+    told = re.findall(r"((?:^    # .*\n)+)    (\w+): ", source, re.MULTILINE)
+    comments = {name: " ".join(line.strip("# ") for line in text.strip().splitlines()) for text, name in told}
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables, for callers and workers alike; an empty one counts as unset. What a deployment",
+        "chooses for Celery stands in `celeryconfig.py`.",
+        "",
+        "| variable | default | what |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        # Where `up` keeps its data is filled in from the environment.
+        default = "~/.local/state/restore-worker" if name == "home" else field.default
+        shown = "" if default is None else f"`{default}`"
+        lines.append(f"| `{field.alias}` | {shown} | {comments.get(name, comments['webhook_url'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def errors() -> str:
+    """Return the page of all errors that are raised on purpose."""
+    lines = [
+        "# Errors",
+        "",
+        "What `restore_worker` raises on purpose, all of it a `RestoreError` whose message a user may read as it",
+        "is. What is marked may pass: the same call may succeed later. What failures of restores look like, and",
+        "what to do about them: [operations.md](operations.md#what-failures-look-like).",
+        "",
+        "| error | is a | may pass | what |",
+        "|---|---|---|---|",
+    ]
+    for error in vars(all_errors).values():
+        if not (isinstance(error, type) and issubclass(error, all_errors.RestoreError)):
+            continue
+        base = next(each for each in error.__bases__ if issubclass(each, Exception)).__name__
+        passing = "yes" if issubclass(error, all_errors.Retriable) else ""
+        what = " ".join((inspect.getdoc(error) or "").split())
+        lines.append(f"| `{error.__name__}` | `{base}` | {passing} | {what} |")
+    return "\n".join(lines) + "\n"
+
+
 def sitemap_schema() -> str:
     """Return the JSON Schema of site maps, for editors."""
     made = SiteMap.model_json_schema(schema_generator=_WithoutNulls)
@@ -149,6 +236,9 @@ def sitemap_schema() -> str:
 
 
 PAGES = {
+    "commands.md": commands,
+    "errors.md": errors,
+    "settings.md": settings,
     "not-in-the-bank.md": not_in_the_bank,
     "parameters.md": parameters,
     "states.md": states,

@@ -64,6 +64,7 @@ class Settings(BaseModel):
     webhook_url: SecretStr | None = Field(None, alias="RESTORE_WEBHOOK_URL")
     # What they sign it with: base64 of 24 to 64 bytes, with or without `whsec_` before it.
     webhook_secret: SecretStr | None = Field(None, alias="RESTORE_WEBHOOK_SECRET")
+    # What it gets: json as the standard has it, slack a text alone.
     webhook_form: WebhookForm = Field(WebhookForm.JSON, alias="RESTORE_WEBHOOK_FORM")
     # A program with its arguments, which workers run to tell the same.
     notify_command: str | None = Field(None, alias="RESTORE_NOTIFY_COMMAND")

@@ -2,6 +2,7 @@
 set -e
 missing=
 command -v chromium >/dev/null || missing="$missing chromium fonts-dejavu-core"
+command -v systemd-analyze >/dev/null || missing="$missing systemd"
 command -v promtool >/dev/null || missing="$missing prometheus"
 if [ -z "$missing" ]; then exit 0; fi
 run=
