@@ -12,9 +12,8 @@ from tests.support.processes import ROOT, run_cli
 def test_what_the_tutorial_says_works(redis_url, worker, tmp_path, monkeypatch):
     text = (ROOT / "docs" / "tutorial.md").read_text()
     offline = text.split("\n## With a cloud\n")[0]
-    typed = [
-        line for block in re.findall(r"```console\n(.*?)```", offline, re.DOTALL) for line in block.splitlines()
-    ]
+    blocks = re.findall(r"```console\n(.*?)```", offline, re.DOTALL)
+    typed = [line for block in blocks for line in re.sub(r"\\\n +", "", block).splitlines()]
     assert len(typed) >= 8
     worker()
     ran = 0
