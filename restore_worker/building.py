@@ -61,6 +61,11 @@ class Builder:
         with self.undisturbed():
             worker.current_ledger().note_late(self.restore_id, self.index, key, physical_id)
 
+    def note_moved(self, size: int) -> None:
+        """Tell how many bytes were read so far; StaleLeaseError if the resource is not ours."""
+        with self.undisturbed():
+            worker.current_ledger().note_moved(self.restore_id, self.index, self.token, size)
+
     def note_read(self, size: int) -> None:
         """Note how many bytes all of the resource's data are."""
         with self.undisturbed():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 
-# How often a long transfer asks whether its resource is still its own.
+# How often a long transfer tells how far it is, and hears whether its resource is still its own.
 _ASK_AGAIN_SECONDS = 5.0
 
 
@@ -38,6 +38,9 @@ class Building(Protocol):
 
     def note_late(self, key: str, physical_id: str) -> None:
         """Note what was made although the resource is not ours any more, beside what its new owner makes."""
+
+    def note_moved(self, size: int) -> None:
+        """Tell how many bytes were read so far; StaleLeaseError if the resource is not ours now."""
 
     def note_read(self, size: int) -> None:
         """Note how many bytes all of the resource's data are."""
@@ -124,12 +127,12 @@ class RestoreContext:
 
 
 def _while_ours(pieces: Iterator[bytes], building: Building) -> Iterator[bytes]:
-    """Yield the pieces until another worker has the resource, or this one ends; note how much they were."""
+    """Yield the pieces until another worker has the resource, or this one ends; tell how much they were so far."""
     asked, size = time.monotonic(), 0
     for piece in pieces:
         building.go_on()
         if time.monotonic() - asked > _ASK_AGAIN_SECONDS:
-            building.note_made("", "")
+            building.note_moved(size)
             asked = time.monotonic()
         yield piece
         size += len(piece)

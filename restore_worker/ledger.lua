@@ -287,6 +287,13 @@ function verbs.note_late(index, key, physical_id)
   end
 end
 
+-- index, token, how many bytes were read for it so far; 1 if the token may build
+function verbs.note_moved(index, token, size)
+  if not holds(index, token) or redis.call('HGET', RECORD, 'state') ~= 'restoring' then return 0 end
+  event('moved', index, 'bytes', size)
+  return 1
+end
+
 -- index, token, how many bytes were read for it
 function verbs.note_read(index, token, size)
   if holds(index, token) then write(index, 'bytes', size) end

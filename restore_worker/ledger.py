@@ -222,6 +222,14 @@ class Ledger(LedgerReader):
         """Note what was built by one who has lost the resource, beside what others build under that key."""
         self._run(restore_id, "note_late", index, key, physical_id)
 
+    def note_moved(self, restore_id: str, index: int, token: str, size: int) -> None:
+        """Tell how many bytes were read for a resource so far.
+
+        StaleLeaseError if the token does not hold the resource, or the restore was stopped.
+        """
+        if not self._run(restore_id, "note_moved", index, token, size):
+            raise StaleLeaseError
+
     def note_read(self, restore_id: str, index: int, token: str, size: int) -> None:
         """Note how many bytes were read for a resource, to the last one; nothing if it is not the token's."""
         self._run(restore_id, "note_read", index, token, size)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from rich.filesize import decimal
+
 from restore_worker.drawing import picture
 from restore_worker.errors import printable
 from restore_worker.report import Report
@@ -77,7 +79,7 @@ def _template() -> Template:
         # Names come from banks and clouds.
         finalize=lambda value: printable(value) if isinstance(value, str) and "\n" not in value else value,
     )
-    made.filters |= {"took": _took, "bytes": _bytes, "moment": _moment}
+    made.filters |= {"took": _took, "bytes": decimal, "moment": _moment}
     return made.get_template("page.html")
 
 
@@ -112,7 +114,7 @@ def _bars(measured: Report) -> Iterator[Bar]:
             continue
         seconds, waited = each.seconds, each.waited or 0.0
         tried = f", {each.attempts} attempts" if each.attempts > 1 else ""
-        read = f", {_bytes(each.bytes)}" if each.bytes else ""
+        read = f", {decimal(each.bytes)}" if each.bytes else ""
         told = f"{_took(seconds)}{tried}{read}"
         outcome = "open" if seconds is None else "done" if each.state == "done" else "failed"
         width = 100 * (seconds or 0) / whole
@@ -154,15 +156,6 @@ def _took(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def _bytes(size: int) -> str:
-    amount: float = size
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if amount < 1024:  # noqa: PLR2004 - of one unit in the next
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def _moment(time: datetime | None) -> str:

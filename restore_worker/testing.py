@@ -298,6 +298,9 @@ class _NothingMade:
     def note_made(self, key: str, physical_id: str) -> None:  # noqa: ARG002 - that it is called is enough
         self.changes.append("Context.once")
 
+    def note_moved(self, size: int) -> None:
+        """Read it may be."""
+
     def note_read(self, size: int) -> None:
         """Read it may be."""
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.filesize import decimal
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -230,6 +231,8 @@ def _line(each: TrackedResource, now: datetime, prefix: str, *, typed: bool = Tr
     line = Text.assemble((prefix, "dim"), (f"{sign} ", style), (name, "dim" if style == "dim" else ""))
     if each.began:
         line.append(f"  {_clock((each.ended or now) - each.began)}", "dim")
+    if each.bytes and each.state is ResourceState.RUNNING:
+        line.append(f"  {decimal(each.bytes)}", "cyan")
     if each.attempts > 1:
         line.append(f"  attempt {each.attempts}", "yellow")
     if each.reason:

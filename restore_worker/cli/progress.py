@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
+from rich.filesize import decimal
+
 from restore_worker.cli.wording import label, listed
 from restore_worker.entries import Event, Node
 from restore_worker.errors import LedgerUnavailableError, RestoreError, printable
@@ -105,6 +107,8 @@ class _Progress:
             return f"{self._count} {self._of_heat(event.details)}"
         subject = "" if event.index is None else f" {_label(self._nodes[event.index])}"
         reason = event.details.get("reason") or event.details.get("physical_id")
+        if event.name == "moved":
+            reason = decimal(int(event.details["bytes"]))
         return f"{self._count} {event.name}{subject}{f': {printable(reason)}' if reason else ''}"
 
     def still(self) -> str:

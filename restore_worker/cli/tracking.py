@@ -21,6 +21,7 @@ AT_WORK = frozenset({ResourceState.RUNNING, ResourceState.WAITING})
 class TrackedResource:
     """Where a resource stands.
 
+    bytes: read so far for what is being transferred.
     began, ended: of the last time that it was restored; None if not yet.
     """
 
@@ -28,6 +29,7 @@ class TrackedResource:
     state: ResourceState = ResourceState.PLANNED
     attempts: int = 0
     reason: str = ""
+    bytes: int = 0
     began: datetime | None = None
     ended: datetime | None = None
 
@@ -90,6 +92,8 @@ class Tracking:
         self.phases[state] = event.time
 
     def _of_resource(self, resource: TrackedResource, event: Event) -> None:
+        if event.name == "moved":
+            resource.bytes = int(event.details["bytes"])
         if event.name not in tuple(ResourceState):
             return
         self.settled -= resource.settled
@@ -97,6 +101,7 @@ class Tracking:
         resource.reason = printable(event.details.get("reason", ""))
         if resource.state is ResourceState.RUNNING:
             resource.attempts = int(event.details["attempt"])
+            resource.bytes = 0
             resource.began = resource.began or event.time
         elif resource.settled:
             resource.ended = event.time

@@ -135,6 +135,7 @@ def test_a_token_that_lost_its_lease_to_another_writes_nothing(ledgers: Ledgers)
     for call in (
         partial(ledger.note_made, restore_id, 0, "old", "key", "physical"),
         partial(ledger.note_made, restore_id, 0, "old", "key", ""),
+        partial(ledger.note_moved, restore_id, 0, "old", 17),
         partial(ledger.note_gone, restore_id, 0, "old", "key"),
         partial(ledger.settle, restore_id, 0, "old", ResourceState.DONE, fragments={"a": A}),
         partial(ledger.settle, restore_id, 0, "old", ResourceState.FAILED, "reason"),

@@ -105,3 +105,17 @@ def test_a_restore_of_which_anything_may_be_discarded_is_not_resumed(ledger: Any
     restore_id = bring(ledger, RestoreState.DISCARDING)
     assert ledger.move(restore_id, RestoreState.DISCARDING, RestoreState.FAILED)
     assert ledger.resume(restore_id) == 0
+
+
+def test_how_far_a_transfer_is_is_told_by_who_holds_it(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger)
+    claim(ledger, restore_id, 0, "mine")
+    ledger.note_moved(restore_id, 0, "mine", 1 << 20)
+    ledger.note_moved(restore_id, 0, "mine", 5 << 20)
+    with pytest.raises(StaleLeaseError):
+        ledger.note_moved(restore_id, 0, "somebody's", 9 << 20)
+    moved = [(each.index, each.details) for each in ledger.events(restore_id) if each.name == "moved"]
+    assert moved == [(0, {"bytes": str(1 << 20)}), (0, {"bytes": str(5 << 20)})]
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    with pytest.raises(StaleLeaseError):
+        ledger.note_moved(restore_id, 0, "mine", 6 << 20)

@@ -255,6 +255,12 @@ class LedgerTwin(TwinReader):
             self._note(restore, "made", restore.resources[index], key=key, physical_id=physical_id)
         restore.made[index, f"{key} {physical_id}"] = physical_id
 
+    def note_moved(self, restore_id: str, index: int, token: str, size: int) -> None:
+        held = self._held(restore_id, index, token)
+        if held is None or held[0].state is not RestoreState.RESTORING:
+            raise StaleLeaseError
+        self._note(held[0], "moved", held[1], bytes=size)
+
     def note_read(self, restore_id: str, index: int, token: str, size: int) -> None:
         held = self._held(restore_id, index, token)
         if held is not None:

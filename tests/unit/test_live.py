@@ -148,3 +148,12 @@ def test_what_steers_a_terminal_is_shown_not_done():
     drawn = story.draw(120, 24)
     assert "\\x1b[2J and [bold]markup[/]" in drawn
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", drawn)
+
+
+def test_a_transfer_tells_its_bytes_while_it_runs():
+    story = Story(8)
+    story.tell(0.1, "running", 3, attempt="1", worker="transfer@vm")
+    story.tell(5.0, "moved", 3, bytes="734003200")
+    assert "734.0 MB" in story.draw(100, 30)
+    story.tell(5.0, "done", 3, reason="")
+    assert "734.0 MB" not in story.draw(100, 30)

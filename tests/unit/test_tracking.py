@@ -152,3 +152,13 @@ def test_a_restore_of_any_size_is_foretold_quickly(size):
         tracking.take(event(number, seconds, name, index, attempt="1"))
     assert tracking.settled in range(size + 1)
     assert tracking.remaining(BEGUN + timedelta(seconds=end / 2)) is None or size > 1
+
+
+def test_bytes_are_those_of_this_attempt():
+    nodes, children = application(random.Random(1), 1)
+    tracking = Tracking(nodes, children)
+    tracking.take(event(1, 1, "running", 0, attempt="1"))
+    tracking.take(event(2, 2, "moved", 0, bytes="1048576"))
+    assert tracking.resources[0].bytes == 1048576
+    tracking.take(event(3, 3, "running", 0, attempt="2"))
+    assert tracking.resources[0].bytes == 0
