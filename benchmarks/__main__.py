@@ -6,7 +6,7 @@ import os
 import platform
 from importlib.metadata import version
 
-from benchmarks import makespan, planning, stage, throughput, traffic
+from benchmarks import makespan, planning, stage, throughput, traffic, watching
 from benchmarks.table import markdown
 
 
@@ -19,6 +19,7 @@ def main() -> None:
             f"Valkey {client.info('server')['valkey_version']}, {versions}\n"
         )
         rows = [*planning.measure(), *throughput.measure(client), *makespan.measure(), *traffic.measure(client)]
+        rows += watching.measure()
         print(markdown(rows))
 
 
