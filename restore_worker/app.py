@@ -67,7 +67,8 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
 
 
 def _application() -> Celery:
-    app = Celery("restore_worker", include=["restore_worker.tasks", "restore_worker.greeting"])
+    included = ("tasks", "greeting", "logs")
+    app = Celery("restore_worker", include=[f"restore_worker.{module}" for module in included])
     app.add_defaults(lambda: _under(app.loader.conf or {}))
     current = settings.load()
     name = current.celery_config

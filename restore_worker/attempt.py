@@ -62,7 +62,7 @@ def attempt(claim: Claimed, restore_id: str, token: str) -> End | Pause:
     except RestoreError as error:
         return _after(error, claim)
     except Exception as error:
-        logger.exception("plugin of %s", claim.node)
+        logger.exception("its plugin broke", extra={"fact": "plugin.broke"})
         return End(ResourceState.FAILED, f"its plugin broke: {error!r}")
 
 

@@ -53,7 +53,7 @@ def discard_all(ledger: Ledger, record: RestoreRecord) -> None:
             else:
                 refused.append(f"{resource}: {error}")
         except Exception as error:
-            logger.exception("plugin of %s", resource)
+            logger.exception("plugin of %s", resource, extra={"fact": "plugin.broke", "resource": resource.id})
             refused.append(f"{resource}: its plugin broke: {error!r}")
         else:
             ledger.discarded(record.id, node.index, mine)

@@ -26,7 +26,7 @@ def delete_due(ledger: Ledger) -> None:
             raise
         except Exception:
             # The others are not to suffer from one that is unreadable.
-            logger.exception("drill %s", restore_id)
+            logger.exception("drill %s", restore_id, extra={"fact": "drill.unreadable", "restore": restore_id})
 
 
 def _look(ledger: Ledger, restore_id: str) -> None:
@@ -41,6 +41,11 @@ def _look(ledger: Ledger, restore_id: str) -> None:
     if due is None or due > ledger.now() or not isinstance(answer, Goes):
         return
     if record.leaving:
-        logger.warning("drill %s is still there, and is deleted again: %s", restore_id, record.reason)
+        logger.warning(
+            "drill %s is still there, and is deleted again: %s",
+            restore_id,
+            record.reason,
+            extra={"fact": "drill.deleted_again", "restore": restore_id},
+        )
     again = " and was not deleted before" if record.leaving else ""
     ledger.move(restore_id, record.state, answer.to, f"the time of the drill is over{again}")

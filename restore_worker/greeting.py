@@ -24,12 +24,13 @@ def warn_of_losses(**_: object) -> None:
     try:
         state = redis_state.look(open_client(settings.load().redis_address(), retries=0, seconds=_SECONDS))
     except RestoreError as error:
-        logger.warning("whether Redis may lose restores could not be seen: %s", error)
+        fields = {"fact": "redis.unseen"}
+        logger.warning("whether Redis may lose restores could not be seen: %s", error, extra=fields)
         return
     for complaint in filter(None, (state.evicts(), state.forgets())):
-        logger.warning("%s: %s", complaint.what, complaint.mend)
+        logger.warning("%s: %s", complaint.what, complaint.mend, extra={"fact": "redis.may_lose"})
     for question in state.untold:
-        logger.info("Redis does not tell %s", question)
+        logger.info("Redis does not tell %s", question, extra={"fact": "redis.untold"})
 
 
 @inspect_command()

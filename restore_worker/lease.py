@@ -59,4 +59,5 @@ class LeaseKeeper:
                 try:
                     self._ledger.renew(restore_id, index, token, self._seconds)
                 except Exception as error:  # noqa: BLE001 - the thread serves all tasks of the process
-                    logger.warning("lease of %s/%s not renewed: %r", restore_id, index, error)
+                    fields = {"fact": "lease.not_renewed", "restore": restore_id, "index": index}
+                    logger.warning("lease is not renewed: %r", error, extra=fields)

@@ -35,8 +35,14 @@ local function forget(index, ...)
   redis.call('HDEL', PROGRESS, unpack(fields))
 end
 
+-- What happens, for the log: lists of an event's name, the node ('' if it is the restore's), and what belongs to it.
+local told = {}
+
 local function event(name, index, ...)
   redis.call('XADD', EVENTS, '*', 'event', name, 'resource', index, ...)
+  local words = { name, index == '' and '' or redis.call('HGET', NODES, index) }
+  for i, word in ipairs({ ... }) do words[2 + i] = tostring(word) end
+  told[#told + 1] = words
 end
 
 local function look_at(index, when)
@@ -476,4 +482,6 @@ function verbs.look(index, oldest)
   return { restore, {} }
 end
 
-return verbs[VERB](unpack(ARGV, 4, math.min(#ARGV, LAST_ARGUMENT)))
+-- The answer comes last, since there may be none.
+local answer = verbs[VERB](unpack(ARGV, 4, math.min(#ARGV, LAST_ARGUMENT)))
+return { told, answer }

@@ -41,6 +41,7 @@ from typing import Any, cast
 
 import redis
 
+from restore_worker import facts
 from restore_worker.entries import (
     AttemptLimits,
     Claimed,
@@ -338,7 +339,9 @@ class Ledger(LedgerReader):
     def _run(self, restore_id: str, verb: str, *arguments: str | float) -> Any:
         keys = [*keys_of(restore_id).values(), DUE, FOLLOWED, RESTORES, NEWS]
         with translated():
-            return self._script(keys=keys, args=[verb, restore_id, self._patience, *arguments])
+            events, *answer = self._script(keys=keys, args=[verb, restore_id, self._patience, *arguments])
+        facts.tell(restore_id, events)
+        return answer[0] if answer else None
 
 
 def connect(settings: Settings, *, retries: int = 15) -> Ledger:

@@ -55,7 +55,8 @@ def tell_all(ledger: Ledger, settings: Settings) -> None:
         age = ledger.now().timestamp() - float(news.seconds)
         for name in deaf:
             if age > _GIVEN_UP:
-                logger.warning("%s is not told that restore %s is %s: given up", name, news.restore_id, news.event)
+                fields = {"fact": "news.given_up", "restore": news.restore_id}
+                logger.warning("the %s is not told that it is %s: given up", name, news.event, extra=fields)
                 ledger.told(news)
             else:
                 ledger.tell_later(news, name, min(max(age, _FIRST_PAUSE), _LONGEST_PAUSE))
@@ -76,7 +77,8 @@ def _told(tell: Receiver, name: str, news: News, message: dict[str, Any]) -> boo
     try:
         tell(f"{news.restore_id}.{news.event}.{news.seconds}", message)
     except NotificationError as error:
-        logger.warning("the %s is not told that restore %s is %s: %s", name, news.restore_id, news.event, error)
+        fields = {"fact": "news.untold", "restore": news.restore_id}
+        logger.warning("the %s is not told that it is %s: %s", name, news.event, error, extra=fields)
         return False
     return True
 

@@ -61,7 +61,9 @@ def poll(ledger: Ledger, minutes: int) -> Iterator[str]:
                 _tell(ledger, record, limit, error)
             except Exception as error:
                 # The others are not to suffer from it.
-                logger.exception("stack of restore %s", record.id)
+                logger.exception(
+                    "stack of %s", record.id, extra={"fact": "stack.unforeseen", "restore": record.id}
+                )
                 _tell(ledger, record, limit, RestoreError(f"unforeseen: {error!r}"))
 
 
@@ -78,7 +80,8 @@ def _by_target(ledger: Ledger) -> dict[tuple[str, str], list[RestoreRecord]]:
             raise
         except Exception:
             # The others are not to suffer from it.
-            logger.exception("restore %s is unreadable", restore_id)
+            fields = {"fact": "restore.unreadable", "restore": restore_id}
+            logger.exception("restore %s is unreadable", restore_id, extra=fields)
             continue
         found.setdefault((record.cloud, record.identity), []).append(record)
     return found

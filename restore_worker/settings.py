@@ -30,6 +30,15 @@ class WebhookForm(enum.StrEnum):
     SLACK = "slack"
 
 
+class LogForm(enum.StrEnum):
+    """How workers and beat log."""
+
+    # For people.
+    CONSOLE = "console"
+    # An object a line.
+    JSON = "json"
+
+
 class Settings(BaseModel):
     """One field a variable; an empty variable counts as unset."""
 
@@ -59,6 +68,9 @@ class Settings(BaseModel):
     stack_minutes: int = Field(240, alias="RESTORE_STACK_MINUTES", ge=1)
     # How long a finished restore stays in Redis, in days.
     keep_days: int = Field(30, alias="RESTORE_KEEP_DAYS", ge=1)
+
+    # How workers and beat write their logs: console for people, json an object a line.
+    log_form: LogForm = Field(LogForm.CONSOLE, alias="RESTORE_LOG_FORM")
 
     # Where workers post how restores end; the path of it is the secret of some receivers.
     webhook_url: SecretStr | None = Field(None, alias="RESTORE_WEBHOOK_URL")

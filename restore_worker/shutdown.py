@@ -69,7 +69,9 @@ class Shutdown(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def _stop_in_time(self) -> None:
         if not self._asked:
             self._asked = True
-            logger.warning("stops; what still runs in %g seconds is handed back", self._grace)
+            logger.warning(
+                "stops; what still runs in %g seconds is handed back", self._grace, extra={"fact": "worker.stops"}
+            )
             # Only a signal's handler may interrupt the main thread, where a pool of one runs its tasks.
             _later(self._grace, lambda: os.kill(os.getpid(), signal.SIGQUIT))
 
@@ -86,7 +88,7 @@ class Shutdown(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def _give_up(self) -> None:
         """Kill what runs: its message goes back to the queue, and a lease that it may have ends by itself."""
         for request in tuple(state.active_requests):
-            logger.error("%s does not end: it is killed", request)
+            logger.error("%s does not end: it is killed", request, extra={"fact": "task.killed"})
             if request.worker_pid == os.getpid():
                 # A thread cannot be killed.
                 os._exit(EX_FAILURE)

@@ -7,10 +7,14 @@ local VERB, STATE, ID = ARGV[1], ARGV[2], ARGV[3]
 
 local state, entered = unpack(redis.call('HMGET', RECORD, 'state', 'updated'))
 -- That of a restore which has expired is ''.
-if (state or '') ~= STATE then return false end
+if (state or '') ~= STATE then return { {} } end
+
+-- What happens, for the log, as in ledger.lua.
+local told = {}
 
 local function event(name, ...)
   redis.call('XADD', EVENTS, '*', 'event', name, 'resource', '', ...)
+  told[#told + 1] = { name, '', ... }
 end
 
 local verbs = {}
@@ -82,4 +86,4 @@ if rest >= 0 then
   redis.call('PEXPIRE', STACK, rest)
   redis.call('PEXPIRE', BUILT, rest)
 end
-return answer
+return { told, answer }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import redis
 from redis.exceptions import RedisError
 
+from restore_worker import facts
 from restore_worker.entries import Built, StackLog
 from restore_worker.ledger_reader import FOLLOWED, keys_of, translated
 from restore_worker.states import RestoreState
@@ -140,7 +141,9 @@ class StackLedger:
     def _run(self, restore_id: str, verb: str, state: RestoreState | None, *arguments: str | int) -> Any:
         keys = keys_of(restore_id)
         with translated():
-            return self._script(
+            events, *answer = self._script(
                 keys=[*(keys[name] for name in ("record", "stack", "built", "events")), FOLLOWED],
                 args=[verb, state.value if state else "", restore_id, *arguments],
             )
+        facts.tell(restore_id, events)
+        return answer[0] if answer else None

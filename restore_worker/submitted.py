@@ -127,6 +127,15 @@ class Restore:
 
         None also while Redis is away, which it may be for a while once it has answered.
         """
+        for events in self.watch_lists(quiet):
+            if not events:
+                yield None
+            for event in events:
+                self._seen = event.id
+                yield event
+
+    def watch_lists(self, quiet: float = QUIET_SECONDS, pace: float = _PACE) -> Iterator[list[Event]]:
+        """Yield the same in lists, empty ones for None; with news one in ``pace`` seconds at most."""
         answered = None
         while True:
             try:
@@ -135,18 +144,15 @@ class Restore:
             except LedgerUnavailableError:
                 if answered is None or time.monotonic() - answered > _LONGEST_OUTAGE:
                     raise
-                yield None
+                yield []
                 continue
             answered = time.monotonic()
-            for event in events:
-                self._seen = event.id
-                yield event
             if final and not events:
                 return
-            if not events:
-                yield None
-            elif not final:
-                time.sleep(_PACE)
+            yield events
+            if events:
+                self._seen = events[-1].id
+                time.sleep(0 if final else pace)
 
     def wait(self, timeout: float | None = None) -> RestoreRecord:
         """Wait for the end and return how it ended; TimeoutError after ``timeout`` seconds."""

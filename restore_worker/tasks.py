@@ -16,6 +16,7 @@ from celery import Task
 from celery.exceptions import Ignore, Reject
 from celery.signals import task_postrun, worker_ready
 from kombu.exceptions import KombuError
+from structlog.contextvars import bind_contextvars
 
 from restore_worker import canvas, worker
 from restore_worker.app import app
@@ -48,13 +49,6 @@ from restore_worker.template import assemble
 logger = logging.getLogger(__name__)
 
 app.steps["worker"].add(Shutdown)
-
-# What runs every few seconds tells in the ledger what it does: Celery need not tell that it ran.
-for _talker in ("celery.worker.strategy", "celery.app.trace"):
-    logging.getLogger(_talker).addFilter(
-        lambda record: not (isinstance(record.args, dict) and record.args.get("name") in canvas.PERIODIC)
-    )
-
 
 # Tasks that a process has ended, and after how many of them it collects what they left in cycles.
 _ended = itertools.count(1)
@@ -115,7 +109,8 @@ def restore_resource(self: Task, restore_id: str, index: int) -> None:
     except (LedgerError, KombuError, Reject) as error:
         # Redis is gone for longer than calls are repeated. An error would end the chord; so there is no part of it
         # now, and the reconciler sends the task again under the same id.
-        logger.warning("%s/%s is left to the reconciler: %r", restore_id, index, error)
+        fields = {"fact": "resource.left", "index": index}
+        logger.warning("left to the reconciler: %r", error, extra=fields)
         raise Ignore from error
 
 
@@ -138,6 +133,7 @@ def _restore_resource(task: Task, restore_id: str, index: int) -> None:
             # The other copy may die yet: this one stays until the resource is settled.
             raise task.retry(countdown=min(seconds + 1, LONGEST_COUNTDOWN))
         case Claimed():
+            bind_contextvars(resource=claim.node.id, type=claim.node.type)
             with worker.leases().holding(restore_id, index, token):
                 settled = _settle(task, claim, restore_id, token)
         case Settled():
@@ -169,7 +165,7 @@ def _settle(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:
     except StaleLeaseError:
         stopped = ledger.wait(restore_id, index, token, 0.0, "the restore was stopped", counts=False)
         why = "is not wanted any more" if stopped else "was taken over by another worker"
-        logger.warning("%s of %s %s", claim.node.id, restore_id, why)
+        logger.warning("%s %s", claim.node.type, why, extra={"fact": "resource.lost"})
     raise task.retry(countdown=min(seconds, LONGEST_COUNTDOWN))
 
 
@@ -282,7 +278,8 @@ def _look_at_all(ledger: Ledger, overdue: Iterable[tuple[str, int | None]]) -> N
             raise
         except Exception:
             # The others are not to suffer from one that is unreadable.
-            logger.exception("look at %s/%s", restore_id, "" if index is None else index)
+            fields = {"fact": "reconciler.unforeseen", "restore": restore_id, "index": index}
+            logger.exception("look at what is overdue", extra=fields)
 
 
 def _look(ledger: Ledger, restore_id: str, index: int | None, oldest: Mapping[str, str]) -> None:

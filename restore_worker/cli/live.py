@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -51,22 +51,20 @@ def follow_live(restore: Restore, console: Console) -> None:
     """Show a restore on the console until it ends; what was there stays."""
     tracking = Tracking([each.node for each in restore.resources], restore.children)
     picture = Picture(restore.status, tracking)
-    heard = drawn = time.monotonic()
+    heard = time.monotonic()
     # It is drawn when something happened, not by rich's own thread in between.
     with Live(picture, console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        for event in restore.watch(quiet=_TICK):
+        for events in restore.watch_lists(quiet=_TICK, pace=_PACE):
             now = time.monotonic()
-            if event is not None:
+            for event in events:
                 tracking.take(event)
+            if events:
                 picture.complaints, heard = (), now
-                if tracking.stack and not picture.titles:
-                    picture.titles = restore.titles
             elif now - heard >= QUIET_SECONDS:
                 picture.complaints, heard = _complaints(restore), now
-            if event is None or now - drawn >= _PACE:
-                live.refresh()
-                drawn = now
-        live.refresh()
+            if tracking.stack and not picture.titles:
+                picture.titles = restore.titles
+            live.refresh()
 
 
 def _complaints(restore: Restore) -> Sequence[str]:
@@ -207,8 +205,9 @@ def _folded(
     shown = _foremost(resources, max(room - len(by_type), 0))
     for kind, members in list(by_type.items())[:room]:
         line = Text(f"{printable(kind):<26}", "bold")
+        counts = Counter(each.state for each in members)
         for state, (sign, style) in _SIGNS.items():
-            if count := sum(each.state == state for each in members):
+            if count := counts[state]:
                 line.append(f"  {sign} {count}{f' {state}' if words else ''}", style)
         yield line
         for each in members:

@@ -15,7 +15,7 @@ from cliff.app import App
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
-from restore_worker import __version__
+from restore_worker import __version__, facts
 from restore_worker.errors import RestoreError, printable
 
 # What a shell reports of a program that wrote to nobody: 128 and the number of SIGPIPE.
@@ -72,6 +72,8 @@ class RestoreApp(App):
         verbosity = min(self.options.verbose_level, 2)
         logging.getLogger().setLevel(levels[verbosity])
         self.LOG.setLevel(levels[verbosity + 1])
+        # A command says what it did in its own words.
+        logging.getLogger(facts.__name__).setLevel(levels[verbosity])
         if self.options.verbose_level <= 1:
             # That it did not find Keystone is what our own error says.
             logging.getLogger("keystoneauth.identity").setLevel(logging.ERROR)
