@@ -8,7 +8,7 @@ from typing import Any
 from celery.signals import worker_ready
 from celery.worker.control import inspect_command
 
-from restore_worker import __version__, redis_state, settings
+from restore_worker import __version__, redis_state, settings, traces
 from restore_worker.errors import RestoreError
 from restore_worker.redis_client import open_client
 
@@ -31,6 +31,17 @@ def warn_of_losses(**_: object) -> None:
         logger.warning("%s: %s", complaint.what, complaint.mend, extra={"fact": "redis.may_lose"})
     for question in state.untold:
         logger.info("Redis does not tell %s", question, extra={"fact": "redis.untold"})
+
+
+@worker_ready.connect
+def warn_of_no_traces(**_: object) -> None:
+    """Warn if traces are wanted that cannot be made."""
+    missing = traces.lacking()
+    if settings.load().otlp_endpoint and missing:
+        fields = {"fact": "traces.missing"}
+        logger.warning(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but no trace is made: install %s", missing, extra=fields
+        )
 
 
 @inspect_command()

@@ -1,8 +1,8 @@
-"""Who wants to hear how restores end is told: a webhook, a command.
+"""Who wants to hear how restores end is told: a webhook, a command, a collector of traces.
 
 A webhook gets what the Standard Webhooks specification says (https://www.standardwebhooks.com): JSON in a POST,
 with the headers ``webhook-id``, ``webhook-timestamp`` and, if there is a secret, ``webhook-signature``. A command
-gets the same JSON on its standard input. Both may get it twice, and know it by its id.
+gets the same JSON on its standard input. All may get it twice, and know it by its id.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from restore_worker import traces
 from restore_worker.entries import News, RestoreRecord
 from restore_worker.errors import NotificationError, UnknownRestoreError, printable
 from restore_worker.report import report
@@ -35,12 +36,15 @@ _TAKEN_SECONDS = 120.0
 # The pause grows with the age of the news, between these; after a day nobody waits for it any more.
 _FIRST_PAUSE, _LONGEST_PAUSE, _GIVEN_UP = 5.0, 900.0, 86400.0
 
+# What is told after these was traced before them.
+_TRACED = {f"restore.{state}" for state in (RestoreState.COMPLETE, RestoreState.FAILED, RestoreState.CANCELLED)}
+
 Receiver = Callable[[str, dict[str, Any]], None]
 
 
 def tell_all(ledger: Ledger, settings: Settings) -> None:
     """Tell every receiver what is due; who cannot be told now is told later."""
-    receivers = _receivers(settings)
+    receivers = _receivers(ledger, settings)
     for news in ledger.take_news(_TAKEN_SECONDS):
         wanted = {name: tell for name, tell in receivers.items() if news.receiver in {"", name}}
         try:
@@ -62,13 +66,15 @@ def tell_all(ledger: Ledger, settings: Settings) -> None:
                 ledger.tell_later(news, name, min(max(age, _FIRST_PAUSE), _LONGEST_PAUSE))
 
 
-def _receivers(settings: Settings) -> dict[str, Receiver]:
+def _receivers(ledger: Ledger, settings: Settings) -> dict[str, Receiver]:
     """Return who is told, by what they are called in the ledger."""
     receivers: dict[str, Receiver] = {}
     if settings.webhook_url:
         receivers["webhook"] = functools.partial(_post, settings)
     if settings.notify_command:
         receivers["command"] = functools.partial(_run, settings.notify_command)
+    if settings.otlp_endpoint and not traces.lacking():
+        receivers["collector"] = functools.partial(_trace, ledger)
     return receivers
 
 
@@ -170,3 +176,9 @@ def _run(command: str, id_: str, message: dict[str, Any]) -> None:
         raise NotificationError(f"{words[0]} took more than {_COMMAND_SECONDS:.0f} s") from None
     except OSError as error:
         raise NotificationError(f"{words[0]} cannot be run: {error.strerror}") from None
+
+
+def _trace(ledger: Ledger, id_: str, message: dict[str, Any]) -> None:
+    """Send the trace of what has just ended; NotificationError unless it is taken."""
+    if message["type"] in _TRACED:
+        traces.export(report(ledger, message["data"]["id"]), id_)

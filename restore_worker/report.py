@@ -44,6 +44,7 @@ class ResourceTimes:
     seconds: from then to its end, whoever was at it; None if it has not ended.
     attempts: those that count.
     bytes: read from the bank; None if it has none there.
+    worker: who had it last, "" if nobody.
     """
 
     type: str
@@ -55,6 +56,7 @@ class ResourceTimes:
     waited: float | None
     seconds: float | None
     bytes: int | None
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,8 @@ def _critical_path(runs: Mapping[int, _Run], children: Mapping[int, Sequence[int
 def _times(progress: ResourceProgress, run: _Run) -> ResourceTimes:
     node = progress.node
     times = (run.began, _between(run.ready, run.began), _between(run.began, run.ended))
-    return ResourceTimes(node.type, node.id, node.name, progress.state, progress.attempts, *times, progress.bytes)
+    kept = (progress.bytes, progress.worker)
+    return ResourceTimes(node.type, node.id, node.name, progress.state, progress.attempts, *times, *kept)
 
 
 def _moves(events: Sequence[Event]) -> list[tuple[RestoreState, datetime]]:

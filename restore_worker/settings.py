@@ -69,6 +69,8 @@ class Settings(BaseModel):
     # How long a finished restore stays in Redis, in days.
     keep_days: int = Field(30, alias="RESTORE_KEEP_DAYS", ge=1)
 
+    # A collector of OpenTelemetry that workers send traces to, by the standard's variable; its others count, too.
+    otlp_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     # How workers and beat write their logs: console for people, json an object a line.
     log_form: LogForm = Field(LogForm.CONSOLE, alias="RESTORE_LOG_FORM")
 

@@ -179,25 +179,24 @@ def assemble_template(self: Task, restore_id: str) -> None:
 
 
 def _assemble(step: Step, record: RestoreRecord) -> None:
-    """Take the restore on to its stack, or raise Ignore: then there will be none."""
+    """Take the restore on to its stack, or to its end if there will be none."""
     canvas.close(app, record.id, record.epoch)
     if record.failed:
         step.finish(RestoreState.FAILED, _reasons(record))
-        raise Ignore
+        return
     fragments = worker.current_ledger().fragments(record.id)
     try:
         hot = assemble(fragments, record.description)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
         step.finish(RestoreState.FAILED, told(error))
-        raise Ignore from error
+        return
     if hot is None or not (record.cloud and record.wants_stack):
         step.finish(RestoreState.COMPLETE, hot=hot)
-        raise Ignore
-    if hot.open_parameters:
+    elif hot.open_parameters:
         missing = ", ".join(hot.open_parameters)
         step.finish(RestoreState.FAILED, f"nobody built what these parameters stand for: {missing}", hot)
-        raise Ignore
-    step.finish(RestoreState.CREATING, hot=hot)
+    else:
+        step.finish(RestoreState.CREATING, hot=hot)
 
 
 def _reasons(record: RestoreRecord) -> str:
@@ -218,6 +217,9 @@ def create_stack(self: Task, restore_id: str) -> None:
             hand_over(ledger, record, minutes=minutes)
         except CloudUnavailableError as error:
             raise self.retry(countdown=delay(self.request.retries, error)) from None
+        return
+    if record.state is not RestoreState.CREATING:
+        # The chain comes here also if there is no stack to be made.
         return
     with step_of(self, restore_id, RestoreState.CREATING) as step:
         try:

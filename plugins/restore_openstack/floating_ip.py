@@ -60,7 +60,8 @@ class FloatingIp(BaseModel):
             key, HeatParameter(self._look_up(context), _TYPE, description=description, title=title)
         )
         properties = {"floatingip_id": template.get_resource_reference(key), **ends}
-        association = HeatResource("OS::Neutron::FloatingIPAssociation", properties, first, output=False)
+        title = f"of {self.address} to {server_name}"
+        association = HeatResource("OS::Neutron::FloatingIPAssociation", properties, first, title, output=False)
         template.put_resource(f"association:{self.address}", association)
 
     def check(self, target: Target, report: Report) -> None:

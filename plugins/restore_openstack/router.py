@@ -64,7 +64,10 @@ def build_interface(draft: Draft, topology: NetworkDefinition, interface: Interf
     else:
         build_port(draft, topology, topology.ports[interface.port_id])
         properties["port"] = refer(interface.port_id)
-    draft.build(interface.key, Part(type="OS::Neutron::RouterInterface", properties=properties, output=False))
+    subnets = (topology.subnets[each].name or each for each in interface.subnet_ids)
+    title = f"of {topology.routers[interface.router_id].name or interface.router_id} in {', '.join(subnets)}"
+    part = Part(type="OS::Neutron::RouterInterface", properties=properties, title=title, output=False)
+    draft.build(interface.key, part)
 
 
 def build_routes(
@@ -89,12 +92,14 @@ def build_routes(
                 "no connection to that address",
             )
     if routes:
-        properties = {"router": refer(router_id), "routes": routes}
-        depends_on = tuple(interface.key for interface in own)
-        draft.build(
-            f"routes:{router_id}",
-            Part(type="OS::Neutron::ExtraRouteSet", properties=properties, depends_on=depends_on, output=False),
+        part = Part(
+            type="OS::Neutron::ExtraRouteSet",
+            properties={"router": refer(router_id), "routes": routes},
+            title=f"of {router.name or router_id}",
+            depends_on=tuple(interface.key for interface in own),
+            output=False,
         )
+        draft.build(f"routes:{router_id}", part)
 
 
 def _ranges(topology: NetworkDefinition, interfaces: Iterable[Interface]) -> list[IPv4Network | IPv6Network]:
