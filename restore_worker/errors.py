@@ -11,6 +11,8 @@ import inspect
 
 def printable(text: str) -> str:
     """Return a text on one line, in which nothing can steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
