@@ -26,12 +26,33 @@ ROWS = (
     ("bank", "catalogue"),
     ("plugin", "registry", "context"),
     ("definitions", "parameters", "changes", "choice", "plan", "site_guesses", "site_draft", "render"),
-    ("redis_client", "entries", "earlier", "ledger_reader", "stack_ledger", "recording", "ledger", "redis_state"),
+    (
+        "facts",
+        "redis_client",
+        "entries",
+        "earlier",
+        "ledger_reader",
+        "stack_ledger",
+        "recording",
+        "ledger",
+        "redis_state",
+    ),
     ("session", "cloud_errors", "cloud", "ownership", "stack", "stack_preview", "quotas", "target", "inspection"),
     ("canvas", "app"),
     ("stopping", "lease", "worker", "building"),
-    ("attempt", "belongings", "creation", "discarding", "drills", "notification", "poller", "preflight", "report"),
-    ("consumer", "greeting", "shutdown", "step", "tasks"),
+    (
+        "attempt",
+        "belongings",
+        "creation",
+        "discarding",
+        "drills",
+        "notification",
+        "poller",
+        "preflight",
+        "report",
+        "traces",
+    ),
+    ("consumer", "greeting", "logs", "shutdown", "step", "tasks"),
     (
         "attendance",
         "crew",
@@ -50,7 +71,7 @@ ROWS = (
 )
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
-    ("celery", "kombu"): {"app", "canvas", "consumer", "greeting", "shutdown", "step", "tasks"},
+    ("celery", "kombu"): {"app", "canvas", "consumer", "greeting", "logs", "shutdown", "step", "tasks"},
     ("redis",): {"redis_client", "redis_state", "ledger", "ledger_reader", "recording", "stack_ledger"},
     ("openstack", "keystoneauth1", "heatclient", "requests"): {
         "session",
