@@ -51,6 +51,24 @@ def assert_whole(restoring: Restoring, submitted: restore.Restore, application: 
     assert servers[0].status == "ACTIVE"
 
 
+def see_to_the_end(restoring: Restoring, submitted: restore.Restore) -> None:
+    """Wait for the restore; if it does not come to its end, do what docs/operations.md says, where it says so."""
+    try:
+        wait_until(lambda: submitted.status.state in FINAL_RESTORE_STATES, "the end of the restore", SECONDS)
+    except AssertionError:
+        assert given_up_by_nova(restoring, submitted)
+        submitted.cancel()
+
+
+def given_up_by_nova(restoring: Restoring, submitted: restore.Restore) -> bool:
+    """Whether all that the stack lacks is the attachment of a volume that is free again: Cinder died as Nova did that."""
+    connection = restoring.connection
+    resources = connection.orchestration.get(f"/stacks/{submitted.stack.id}/resources").json()["resources"]
+    lacking = [each["resource_type"] for each in resources if each["resource_status"] != "CREATE_COMPLETE"]
+    volumes = [each.status for each in restoring.volumes(submitted)]
+    return lacking == ["OS::Cinder::VolumeAttachment"] and volumes == ["available"]
+
+
 @pytest.mark.parametrize("seed", range(1, RUNS + 1))
 def test_a_restore_outlives_its_clouds_apis(worker, restoring: Restoring, cloud: Cloud, seed: int) -> None:
     random = Random(seed)
@@ -60,11 +78,11 @@ def test_a_restore_outlives_its_clouds_apis(worker, restoring: Restoring, cloud:
     submitted = restoring.submit(application)
     strike(cloud, submitted, random)
     for _ in range(RESUMES):
-        wait_until(lambda: submitted.status.state in FINAL_RESTORE_STATES, "the end of the restore", SECONDS)
+        see_to_the_end(restoring, submitted)
         ended = submitted.status
         if ended.state is RestoreState.COMPLETE:
             break
-        assert (ended.state, bool(ended.reason)) == (RestoreState.FAILED, True)
+        assert ended.state is RestoreState.CANCELLED or (ended.state is RestoreState.FAILED and ended.reason)
         submitted.resume()
     wait_until(lambda: submitted.status.state in FINAL_RESTORE_STATES, "the end of the restore", SECONDS)
     assert (submitted.status.state, submitted.status.reason) == (RestoreState.COMPLETE, "")
