@@ -24,7 +24,7 @@ from restore_worker.restore import Restore
 from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreState
 
 # Seconds between two pictures: more would cost more than anybody sees.
-_PACE = 0.25
+_PACE = 0.5
 # Seconds between two pictures while nothing happens: clocks go on.
 _TICK = 1.0
 _FORETOLD_FOR = timedelta(seconds=2)
