@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from restore_worker import __version__
 from restore_worker.errors import NotificationError, printable
-from restore_worker.report import Report
+from restore_worker.report import Report, ResourceTimes
 from restore_worker.states import ResourceState, RestoreState
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ _BUILT_WITH = "restore-worker[otel]"
 
 def lacking() -> str | None:
     """Return what must be installed before a trace can be made, None if it is."""
-    return None if find_spec("opentelemetry") and find_spec("opentelemetry.sdk") else _BUILT_WITH
+    try:
+        there = find_spec("opentelemetry.sdk.trace") and find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:
+        there = None
+    return None if there else _BUILT_WITH
 
 
 def export(report: Report, key: str) -> None:
@@ -97,14 +101,7 @@ def _trace(tracer: Tracer, report: Report) -> None:
             f"{each.type} {each.name or each.id}",
             within(RestoreState.RESTORING, each.began),
             (each.began, _end(each.began, each.seconds)),
-            {
-                "resource.id": each.id,
-                "resource.type": each.type,
-                "resource.state": each.state.value,
-                "resource.attempts": each.attempts,
-                "resource.worker": each.worker,
-                "resource.bytes": each.bytes or 0,
-            },
+            _told(each),
             "" if each.state is ResourceState.FAILED else None,
         )
     for built in report.stack:
@@ -118,6 +115,17 @@ def _trace(tracer: Tracer, report: Report) -> None:
             {"stack.resource": built.name, "stack.status": built.status},
             "" if built.status.endswith("_FAILED") else None,
         )
+
+
+def _told(resource: ResourceTimes) -> dict[str, str | int]:
+    return {
+        "resource.id": resource.id,
+        "resource.type": resource.type,
+        "resource.state": resource.state.value,
+        "resource.attempts": resource.attempts,
+        "resource.worker": resource.worker,
+        "resource.bytes": resource.bytes or 0,
+    }
 
 
 def _span(
