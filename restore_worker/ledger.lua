@@ -35,12 +35,21 @@ local function forget(index, ...)
   redis.call('HDEL', PROGRESS, unpack(fields))
 end
 
+-- A node is asked for several times.
+local node_by_index = {}
+
+local function node_of(index)
+  local place = tostring(index)
+  node_by_index[place] = node_by_index[place] or redis.call('HGET', NODES, place)
+  return node_by_index[place]
+end
+
 -- What happens, for the log: lists of an event's name, the node ('' if it is the restore's), and what belongs to it.
 local told = {}
 
 local function event(name, index, ...)
   redis.call('XADD', EVENTS, '*', 'event', name, 'resource', index, ...)
-  local words = { name, index == '' and '' or redis.call('HGET', NODES, index) }
+  local words = { name, index == '' and '' or node_of(index) }
   for i, word in ipairs({ ... }) do words[2 + i] = tostring(word) end
   told[#told + 1] = words
 end
@@ -98,14 +107,14 @@ local function nodes(indices)
   local found = {}
   for _, index in ipairs(indices) do
     found[#found + 1] = index
-    found[#found + 1] = redis.call('HGET', NODES, index)
+    found[#found + 1] = node_of(index)
   end
   return found
 end
 
 -- A resource as people know it.
 local function named(index)
-  local node = cjson.decode(redis.call('HGET', NODES, index))
+  local node = cjson.decode(node_of(index))
   return node[1] .. (node[3] == '' and '' or ' ' .. node[3]) .. ' (' .. node[2] .. ')'
 end
 
@@ -180,7 +189,8 @@ local verbs = {}
 
 -- index, token, seconds of the lease, greatest number of attempts, worker, JSON of other such numbers by type
 function verbs.claim(index, token, lease, most, worker, limits)
-  local state, holder, due, attempts, cause = read(index, 'state', 'token', 'until', 'attempts', 'cause')
+  local state, holder, due, attempts, cause, told_of, since =
+    read(index, 'state', 'token', 'until', 'attempts', 'cause', 'told', 'since')
   if not state then return { 'gone' } end
   if SETTLED[state] then return settled(still_ready(index)) end
   local restore, checkpoint, bank, cloud, identity, epoch =
@@ -194,27 +204,28 @@ function verbs.claim(index, token, lease, most, worker, limits)
     if cause then
       return settled(finish(index, 'skipped', 'needs ' .. named(cause) .. ', which was not restored'))
     end
-    local own = cjson.decode(limits)[cjson.decode(redis.call('HGET', NODES, index))[1]]
+    local own = cjson.decode(limits)[cjson.decode(node_of(index))[1]]
     if attempts >= tonumber(own or most) then
       return settled(finish(index, 'failed', given_up(attempts, read(index, 'reason'))))
     end
     attempts = attempts + 1
     local ends = NOW + tonumber(lease)
-    write(index, 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker)
+    -- Something that is built for hours is looked at every few seconds: that is no news each time.
+    local news = attempts .. ' ' .. worker
+    write(index, 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker, 'told', news)
     -- A copy of the message of what waits or ran may be in a worker's memory: its count stands.
     if state == 'ready' then forget(index, 'looks', 'late') end
     -- Whoever held it may have been at it for hours, which is no waiting.
-    if state == 'running' then forget(index, 'since') end
+    if state == 'running' then
+      forget(index, 'since')
+      since = nil
+    end
     redis.call('HSETNX', PROGRESS, index .. '.started', NOW)
     look_at(index, ends + 1)
-    -- Something that is built for hours is looked at every few seconds: that is no news each time.
-    if read(index, 'told') ~= attempts .. ' ' .. worker then
-      write(index, 'told', attempts .. ' ' .. worker)
-      event('running', index, 'attempt', attempts, 'worker', worker)
-    end
+    if told_of ~= news then event('running', index, 'attempt', attempts, 'worker', worker) end
   end
-  return { 'claimed', tostring(attempts), redis.call('HGET', NODES, index), redis.call('HGET', WORK, index),
-    checkpoint, bank, cloud, identity, epoch, tostring(NOW - tonumber(read(index, 'since') or NOW)) }
+  return { 'claimed', tostring(attempts), node_of(index), redis.call('HGET', WORK, index),
+    checkpoint, bank, cloud, identity, epoch, tostring(NOW - tonumber(since or NOW)) }
 end
 
 -- The restore's own step (its index is ''): state that it belongs to, token, seconds of the lease, greatest number
@@ -463,7 +474,7 @@ function verbs.look(index, oldest)
       look_no_more(index)
       return { 'over', {} }
     end
-    local node = redis.call('HGET', NODES, index)
+    local node = node_of(index)
     -- Queues are taken from in order: if the oldest message there is not younger than its own, that may be there, too.
     local first = cjson.decode(oldest)[cjson.decode(node)[4]]
     if state == 'ready' and first and tonumber(sent or '0') >= tonumber(first) then return { 'later', {} } end
