@@ -92,7 +92,7 @@ def _application() -> Celery:
         worker_consumer="restore_worker.consumer:Consumer",
         task_default_queue=QUEUE,
         task_queues={QUEUE: {}, TRANSFER_QUEUE: {}, RECONCILE_QUEUE: {}},
-        task_routes={canvas.RECONCILE: RECONCILE_QUEUE, canvas.POLL_STACKS: RECONCILE_QUEUE},
+        task_routes=dict.fromkeys(canvas.PERIODIC, RECONCILE_QUEUE),
         task_create_missing_queues=False,
         # The life of a chord's keys without news; a shorter one would end a long restore without a word.
         result_chord_expires=7 * DAY,
