@@ -128,7 +128,8 @@ def test_secrets_stay_where_they_are_and_messages_carry_ids(hidden, bank, redis_
         wait_until(lambda: "worker1@" in pages.read("/workers"), "Flower sees the worker")
         submitted = restore.submit(CHECKPOINT, bank=bank, create_stack=False)
         ended = submitted.wait(SECONDS)
-        wait_until(lambda: canvas.POLL_STACKS in names_of(seen), "what beat sends")
+        last = {canvas.POLL_STACKS} | (set() if refused else {canvas.CREATE_STACK})
+        wait_until(lambda: last <= names_of(seen), "what beat sends, and the end of the canvas")
         shown = all_pages(pages, submitted.id)
     assert ended.state is (RestoreState.FAILED if refused else RestoreState.COMPLETE), ended
     sent = messages(seen)
@@ -144,7 +145,7 @@ def test_secrets_stay_where_they_are_and_messages_carry_ids(hidden, bank, redis_
     told = {**about, **shown, "Flower's log": pages.program.output, **commands_of(submitted, bank, tmp_path)}
     assert leaks(hidden, told) == []
 
-    after = {canvas.RESTORE_RESOURCE, canvas.ASSEMBLE}
+    after = {canvas.RESTORE_RESOURCE, canvas.ASSEMBLE, canvas.CREATE_STACK}
     assert names_of(seen) - set(canvas.PERIODIC) == {canvas.PREFLIGHT} | (set() if refused else after)
     ids = {submitted.id, *range(ended.size)}
     for args, kwargs, options in bodies:
