@@ -93,7 +93,8 @@ class Up(Command):
     _worker_ready = False
 
     def _tell(self, name: str, line: str) -> None:
-        self._worker_ready |= name == "worker" and line.endswith(" ready.")
+        # What follows depends on the form of the log.
+        self._worker_ready |= name == "worker" and " ready." in line
         self.app.stdout.write(f"{name:<6} | {line}\n")
         self.app.stdout.flush()
 

@@ -381,7 +381,7 @@ def test_a_worker_that_starts_warns_of_a_redis_that_may_lose_restores(whole, tmp
         worker.kill()
     warnings = [line for line in worker.output.splitlines() if "redis-cli" in line]
     assert len(warnings) == 2
-    assert "WARNING" in warnings[0]
+    assert "[warning]" in warnings[0]
     assert (
         warnings[0]
         .partition("(maxmemory-policy is volatile-ttl): ")[2]

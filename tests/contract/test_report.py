@@ -98,7 +98,7 @@ def test_what_a_restore_took(ledgers: Ledgers, request: pytest.FixtureRequest) -
         assert (phases["pending"], phases["restoring"]) == (pytest.approx(0.2), pytest.approx(0.9))
         stalk, one, two, top, alone = measured.resources
         assert stalk == ResourceTimes(
-            "Type::0", "id-0", "näme 0", ResourceState.DONE, 1, stalk.began, 0.1, 0.1, None
+            "Type::0", "id-0", "näme 0", ResourceState.DONE, 1, stalk.began, 0.1, 0.1, None, stalk.worker
         )
         assert stalk.began == measured.phases[2].began + timedelta(seconds=0.1)
         assert (two.waited, two.seconds, one.waited, one.seconds) == (0, 0.1, 0.1, 0.3)

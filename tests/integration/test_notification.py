@@ -21,5 +21,5 @@ def test_workers_tell_of_what_is_complete_and_of_what_failed(redis_url, worker, 
         assert by_id[good.id]["data"]["seconds"] > 0
         assert by_id[bad.id]["type"] == "restore.failed"
         assert bad.status.reason in by_id[bad.id]["data"]["text"]
-        assert "is not told that it is complete" in log.output
+        assert "the webhook is not told that it is " in log.output
         assert "s3cr3t-path" not in log.output
