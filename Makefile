@@ -8,7 +8,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 CLOUD := $(BIN)/python -m tests.cloud.openstack_cloud
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: site setup demo demo-cloud test test-tools unit fuzz lint types audit cloud test-cloud test-other-site cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
+.PHONY: site setup demo demo-cloud test test-tools unit fuzz lint types audit cloud test-cloud test-other-site test-tenant cloud-down cloud-wipe chaos chaos-cloud bench soak docs lock clean
 
 setup: .venv/.dev
 
@@ -55,9 +55,10 @@ audit: .venv/.dev
 cloud: | .venv/bin/python
 	@$(CLOUD) up
 
-# Two files at a time, then one by one those that stop a service, change what all may use, or count who asks. Chaos and
-# the second cloud are apart.
-CLOUD_TESTS := $(BIN)/pytest tests/cloud --ignore=tests/cloud/test_chaos.py --ignore=tests/cloud/test_other_site.py
+# Two files at a time, then one by one those that stop a service, change what all may use, or count who asks. Chaos, the
+# second cloud and the large tenant are apart.
+APART := test_chaos test_other_site test_tenant
+CLOUD_TESTS := $(BIN)/pytest tests/cloud $(APART:%=--ignore=tests/cloud/%.py)
 test-cloud: .venv/.dev cloud
 	$(CLOUD_TESTS) -m "not disturbs" -n 2 --dist loadfile --durations=10
 	$(CLOUD_TESTS) -m disturbs --durations=10
@@ -65,6 +66,10 @@ test-cloud: .venv/.dev cloud
 # From one cloud to another: the second one is brought up for it, and stopped again.
 test-other-site: .venv/.dev cloud
 	$(BIN)/pytest tests/cloud/test_other_site.py
+
+# 150 resources in three stacks, of which one fails at first: a quarter of an hour.
+test-tenant: .venv/.dev cloud
+	$(BIN)/pytest tests/cloud/test_tenant.py
 
 cloud-down: | .venv/bin/python
 	@$(CLOUD) down

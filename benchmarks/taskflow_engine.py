@@ -9,9 +9,10 @@ from pathlib import Path
 
 from restore_worker.bank import Bank, open_bank
 from restore_worker.context import RestoreContext
+from restore_worker.hot import assemble
 from restore_worker.plan import PlannedResource, make_plan
 from restore_worker.registry import installed
-from restore_worker.template import Fragment, HeatTemplate, assemble
+from restore_worker.template import Fragment, HeatTemplate
 
 with warnings.catch_warnings():
     # It brings eventlet, which says of itself that it is deprecated.

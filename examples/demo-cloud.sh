@@ -20,6 +20,6 @@ run restore-worker submit latest --cloud demo --wait \
     --parameter OS::Neutron::Network.networks=new --parameter OS::Neutron::Network.public_network_id="$public"
 
 id=$(restore-worker list -f value -c ID)
-run restore-worker show "$id" -c state -c stack -c belongings
+run restore-worker show "$id" -c state -c stacks -c belongings
 run restore-worker destroy "$id" --yes --wait
 python -m tests.cloud.lost --clean

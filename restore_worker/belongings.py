@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from restore_worker.entries import Built
+from restore_worker.entries import Built, stack_name
 from restore_worker.template import Fragment, HeatParameter, HeatResource, fragment_name
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class Belonging:
 
 
 def belongings(ledger: Ledger, restore_id: str) -> list[Belonging]:
-    """Return what exists because of a restore: the stack, what Heat built, what was built beside it."""
+    """Return what exists because of a restore: its stacks, what Heat built, what was built beside them."""
     fragments = ledger.fragments(restore_id)
     return [*_of_heat(ledger, restore_id, fragments), *_beside(ledger, restore_id, fragments)]
 
 
 def titles(ledger: Ledger, restore_id: str) -> dict[str, str]:
-    """Return what a person calls the resources of a stack, by their names in the template."""
+    """Return what a person calls the resources of the stacks, by their names in the templates."""
     fragments = ledger.fragments(restore_id)
     return {
         fragment_name(original_id, each): f"{each.type} {each.title or original_id}"
@@ -53,15 +53,18 @@ def titles(ledger: Ledger, restore_id: str) -> dict[str, str]:
 
 
 def _of_heat(ledger: Ledger, restore_id: str, fragments: Mapping[str, Fragment]) -> Iterator[Belonging]:
-    log = ledger.stacks.get(restore_id)
-    if log.id:
-        reason = _reason(log.status, log.reason)
-        yield Belonging("OS::Heat::Stack", f"restore-{restore_id}", "", log.id, log.status, reason=reason)
+    outputs: dict[str, str] = {}
+    for number in ledger.get(restore_id).stacks:
+        log = ledger.stacks.get(restore_id, number)
+        outputs.update(log.outputs)
+        if log.id:
+            name, reason = stack_name(restore_id, number), _reason(log.status, log.reason)
+            yield Belonging("OS::Heat::Stack", name, "", log.id, log.status, reason=reason)
     by_name = {fragment_name(original_id, each): (original_id, each) for original_id, each in fragments.items()}
     for built in ledger.stacks.built(restore_id):
         if built.physical_id and built.status != "DELETE_COMPLETE":
             original_id, fragment = by_name.get(built.name, ("", None))
-            yield _built(built, original_id, fragment, log.outputs)
+            yield _built(built, original_id, fragment, outputs)
 
 
 def _built(built: Built, original_id: str, fragment: Fragment | None, outputs: Mapping[str, str]) -> Belonging:

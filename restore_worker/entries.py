@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+from restore_worker.cut import Limits
 from restore_worker.states import ResourceState, RestoreState
 
 # How a resource that was tried ends.
@@ -46,6 +47,7 @@ class NewRestore:
     key: what its caller knows the request by, "" if that is nothing.
     allow_projects: of which projects the checkpoint may be, other than the target's; None if that is no matter.
     ttl: of a drill, the seconds after its end after which it is deleted; 0 if it is none.
+    limits: of one stack, as far as the submitter knows; None if all goes into one.
     """
 
     id: str
@@ -65,18 +67,20 @@ class NewRestore:
     key: str = ""
     allow_projects: Sequence[str] | None = None
     ttl: int = 0
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRecord:
     """A restore as it stands.
 
-    digest, cloud, identity, wants_stack, key, allow_projects, ttl: as of `NewRestore`.
+    digest, cloud, identity, wants_stack, key, allow_projects, ttl, limits: as of `NewRestore`.
     updated: when it came into its state.
     size: resources in all; left: not settled yet; failed: failed or skipped.
     discarded: whether something that it made may be deleted already.
     fingerprint: of its resources (`restore_worker.earlier`).
     leaving: whether its deletion was begun, since it was last resumed.
+    cut: of each of its stacks, the numbers of those that it waits for; () if it has one at most.
     """
 
     id: str
@@ -103,6 +107,21 @@ class RestoreRecord:
     allow_projects: tuple[str, ...] | None
     ttl: int
     leaving: bool
+    limits: Limits | None
+    cut: tuple[tuple[int, ...], ...]
+
+    @property
+    def stacks(self) -> Mapping[int, Sequence[int]]:
+        """By number (`restore_worker.hot.Hot`), which others each of its stacks waits for; all are smaller."""
+        return dict(enumerate(self.cut, 1)) or {0: ()}
+
+    @property
+    def turns(self) -> int:
+        """How many stacks are built one after the other."""
+        turns: dict[int, int] = {}
+        for number, others in self.stacks.items():
+            turns[number] = 1 + max((turns[other] for other in others), default=0)
+        return max(turns.values())
 
     @property
     def deleted_at(self) -> datetime | None:
@@ -237,9 +256,14 @@ class News:
     receiver: str = ""
 
 
+def stack_name(restore_id: str, number: int = 0) -> str:
+    """Return the name of a restore's stack; number: as of `restore_worker.hot.Hot`."""
+    return f"restore-{restore_id}-{number}" if number else f"restore-{restore_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class StackLog:
-    """What is known of a restore's stack.
+    """What is known of one stack of a restore.
 
     id: "" if there is none.
     status: as Heat says it, such as ``CREATE_COMPLETE``.

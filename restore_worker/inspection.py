@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import functools
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from restore_worker import cloud
+from restore_worker.cut import Limits
 from restore_worker.errors import RestoreError, Retriable
+from restore_worker.hot import Hot, assemble
 from restore_worker.plan import Finding, Severity
 from restore_worker.quotas import shortages
 from restore_worker.registry import Registry
@@ -16,7 +21,14 @@ from restore_worker.resource import Resource
 from restore_worker.stack import Heat, StackRefusedError
 from restore_worker.stack_preview import refusals
 from restore_worker.target import TargetCloud
-from restore_worker.template import Hot
+from restore_worker.template import Fragment
+
+
+class Fit(NamedTuple):
+    """What Heat takes. limits: of one stack, None if all goes into one."""
+
+    limits: Limits | None = None
+    hots: tuple[Hot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +65,19 @@ class Inspection:
             with self.collecting(), cloud.translated(self.target.name):
                 self.findings.extend(shortages(self.target.claims, self.target.connection()))
 
-    def check_stack(self, hot: Hot) -> None:
-        """Look whether Heat takes a stack of the template's size, and unless there are errors, what is in it."""
+    def check_stacks(self, fragments: Mapping[str, Fragment], description: str) -> Fit:
+        """Look how large a stack Heat takes, and unless there are errors, what is in each."""
+        fit = Fit()
         with self.collecting():
             heat = Heat(self.target.name)
             try:
-                heat.try_room(hot)
+                fit = _fit(heat, fragments, description)
             except StackRefusedError as error:
                 told = (error.field, error.found, error.mend)
                 self.findings.append(Finding(Severity.ERROR, "OS::Heat::Stack", "", "", *told))
-            if not self.errors:
-                self.findings.extend(refusals(hot, lambda template: heat.try_template(template, hot.values)))
+            for hot in fit.hots if not self.errors else ():
+                self.findings.extend(refusals(hot, functools.partial(heat.try_template, values=hot.values)))
+        return fit
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:
@@ -80,6 +94,22 @@ class Inspection:
         # A service that is not there is not there for a thousand resources.
         if told not in self.findings:
             self.findings.append(told)
+
+
+def _fit(heat: Heat, fragments: Mapping[str, Fragment], description: str) -> Fit:
+    """Return the templates cut as Heat wants them; StackRefusedError if it would take them in no way."""
+    limits: Limits | None = None
+    while True:
+        hots = assemble(fragments, description, limits)
+        # Which one is too large does not matter, and of the same size one speaks for all.
+        tried = {(hot.resources, hot.size): hot for hot in hots}
+        for _, hot in sorted(tried.items(), reverse=True):
+            if smaller := heat.smaller(hot):
+                known = limits or Limits(sys.maxsize, sys.maxsize)
+                limits = Limits(min(known.resources, smaller.resources), min(known.bytes, smaller.bytes))
+                break
+        else:
+            return Fit(limits, hots)
 
 
 @dataclass(frozen=True, slots=True)

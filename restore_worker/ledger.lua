@@ -338,6 +338,11 @@ function verbs.identify(identity)
   return identity
 end
 
+-- JSON of how large one stack may be, '' if there is one
+function verbs.limit(limits)
+  if redis.call('EXISTS', RECORD) == 1 then redis.call('HSET', RECORD, 'limits', limits) end
+end
+
 -- JSON of all that comes back differently
 function verbs.find(findings)
   if redis.call('EXISTS', RECORD) == 1 then redis.call('HSET', RECORD, 'findings', findings) end
@@ -385,14 +390,17 @@ function verbs.begin(epoch)
   return { 'restoring', nodes(ready) }
 end
 
--- state expected, new state, reason, days to keep what is finished, template as JSON or '' if there is none now,
--- token if it is for the one who holds the restore's step; 1 if it was so, and for assembling if nothing is left
-function verbs.move(from, to, reason, keep, hot, token)
+-- state expected, new state, reason, days to keep what is finished, JSON of fields that hold templates or '' if there
+-- are none now, token if it is for the one who holds the restore's step; 1 if it was so, and for assembling if nothing
+-- is left
+function verbs.move(from, to, reason, keep, hots, token)
   local state, left = unpack(redis.call('HMGET', RECORD, 'state', 'left'))
   if state ~= from or (to == 'assembling' and left ~= '0') then return 0 end
   if token and token ~= '' and read('', 'token') ~= token then return 0 end
   redis.call('HSET', RECORD, 'state', to, 'updated', NOW, 'reason', reason)
-  if hot and hot ~= '' then redis.call('HSET', RECORD, 'hot', hot) end
+  if hots and hots ~= '' then
+    for field, hot in pairs(cjson.decode(hots)) do redis.call('HSET', RECORD, field, hot) end
+  end
   if to == 'discarding' then redis.call('HSET', RECORD, 'discarded', 1) end
   if to == 'destroying' then redis.call('HSET', RECORD, 'leaving', 1) end
   event(to, '', 'reason', reason)

@@ -3,7 +3,8 @@
 Key map; all keys of one restore share a hash tag, and expire together some days after the restore has ended:
 
 ===============================  ======  ==========================================================
-restore:{ID}:record              hash    checkpoint, bank, cloud, state, reason, times, counts, template
+restore:{ID}:record              hash    checkpoint, bank, cloud, state, reason, times, counts; hot: the template;
+                                         of several, hot.NUMBER each, and cut: what each waits for
 restore:{ID}:progress            hash    INDEX.FIELD: state, needs, cause, attempts, token, late, until, sent, ...;
                                          without INDEX, of the restore's own step
 restore:{ID}:parents             hash    INDEX -> indices of what depends on it, comma-separated
@@ -14,8 +15,10 @@ restore:{ID}:owners              hash    original id -> INDEX of the resource th
 restore:{ID}:made                hash    INDEX/KEY -> physical id of what was built directly;
                                          "INDEX/KEY ID" -> the same of what was built once too often
 restore:{ID}:events              stream  event, resource (INDEX or ""), and what belongs to the event
-restore:{ID}:stack               hash    id, status, reason, outputs, last event seen, what Heat was asked
-restore:{ID}:built               hash    name in the template -> JSON [type, status, reason, physical id]
+restore:{ID}:stack               hash    id, status, reason, outputs, last event seen, what Heat was asked;
+                                         of several, NUMBER.FIELD each
+restore:{ID}:built               hash    name in the template -> JSON [type, status, reason, physical id];
+                                         of several stacks, NUMBER/NAME
 restores                         zset    ID -> created, seconds since 1970
 restores:due                     zset    ID/INDEX or ID/ -> when to look whether it still moves, or is still kept
 restores:followed                set     ids of restores whose stack Heat works on
@@ -27,8 +30,9 @@ restores:reconciling             string  there while another one need not run; e
 restores:polling                 string  lock of the one who polls; ends by itself
 ===============================  ======  ==========================================================
 
-INDEX is a resource's place in the plan. Everything that a task changes is one run of ``ledger.lua``, or of
-``stack_ledger.lua`` through `restore_worker.stack_ledger`; what only reads is in `restore_worker.ledger_reader`.
+INDEX is a resource's place in the plan, NUMBER that of a stack, from 1, where there are several. Everything that a
+task changes is one run of ``ledger.lua``, or of ``stack_ledger.lua`` through `restore_worker.stack_ledger`; what
+only reads is in `restore_worker.ledger_reader`.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ from typing import Any, cast
 import redis
 
 from restore_worker import facts
+from restore_worker.cut import Limits
 from restore_worker.entries import (
     AttemptLimits,
     Claimed,
@@ -56,6 +61,7 @@ from restore_worker.entries import (
     Taken,
 )
 from restore_worker.errors import LedgerError, StaleLeaseError
+from restore_worker.hot import Hot
 from restore_worker.ledger_reader import (
     DRILLS,
     DUE,
@@ -64,6 +70,7 @@ from restore_worker.ledger_reader import (
     RECONCILED,
     RESTORES,
     LedgerReader,
+    hot_field,
     keys_of,
     member_of,
     news_of,
@@ -76,7 +83,7 @@ from restore_worker.redis_client import open_client
 from restore_worker.settings import Settings
 from restore_worker.stack_ledger import StackLedger
 from restore_worker.states import RestoreState, may_follow
-from restore_worker.template import Fragment, Hot, dump_fragment
+from restore_worker.template import Fragment, dump_fragment
 
 # Several beats are as good as one: no two passes within so long.
 _RECONCILING = "restores:reconciling"
@@ -249,6 +256,10 @@ class Ledger(LedgerReader):
         """Return which cloud the restore builds on: what the first who knew it said."""
         return str(self._run(restore_id, "identify", identity))
 
+    def limit(self, restore_id: str, limits: Limits | None) -> None:
+        """Note how large one stack may be, before the templates are made; None if all goes into one."""
+        self._run(restore_id, "limit", "" if limits is None else json.dumps(limits))
+
     def add_findings(self, restore_id: str, findings: Iterable[Sequence[str]]) -> None:
         """Note more of what comes back differently, each once."""
         known = [tuple(each) for each in json.loads(self.findings(restore_id))]
@@ -261,17 +272,20 @@ class Ledger(LedgerReader):
         old: RestoreState,
         new: RestoreState,
         reason: str = "",
-        hot: Hot | None = None,
+        hots: Sequence[Hot] = (),
         token: str = "",
     ) -> bool:
-        """Take a restore from one state to the next, with its template if there is one; False if it was not so.
+        """Take a restore from one state to the next, with its templates if there are any; False if it was not so.
 
         token: of the one who has taken the restore's step; without it, whoever may have it.
         To assembling it goes only when nothing is left to restore. LedgerError if no restore may ever go so.
         """
         if not may_follow(old, new):
             raise LedgerError(f"no restore goes from {old} to {new}")
-        stored = "" if hot is None else json.dumps(dataclasses.asdict(hot))
+        fields = {hot_field(each.number): json.dumps(dataclasses.asdict(each)) for each in hots}
+        if len(hots) > 1:
+            fields["cut"] = json.dumps([each.waits_for for each in hots])
+        stored = json.dumps(fields) if fields else ""
         return bool(self._run(restore_id, "move", old.value, new.value, reason, self._keep_days, stored, token))
 
     # The reconciler's side

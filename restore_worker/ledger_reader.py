@@ -15,10 +15,12 @@ import redis
 from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.sentinel import MasterNotFoundError
 
+from restore_worker.cut import Limits
 from restore_worker.entries import Event, News, Node, ResourceProgress, RestoreRecord, Standing
 from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
+from restore_worker.hot import Borrowed, Hot
 from restore_worker.states import ResourceState, RestoreState
-from restore_worker.template import Fragment, Hot, load_fragment
+from restore_worker.template import Fragment, load_fragment
 
 RESTORES = "restores"
 DUE = "restores:due"
@@ -82,6 +84,8 @@ class LedgerReader:
             allow_projects=tuple(json.loads(allowed)) if (allowed := fields["allow_projects"]) else None,
             ttl=int(fields["ttl"] or 0),
             leaving=bool(fields["leaving"]),
+            limits=Limits(*json.loads(limits)) if (limits := fields["limits"]) else None,
+            cut=tuple(tuple(each) for each in json.loads(fields["cut"] or "[]")),
         )
 
     def restores(self) -> Iterator[RestoreRecord]:
@@ -143,14 +147,28 @@ class LedgerReader:
                 children.setdefault(int(parent), []).append(int(child))
         return children
 
-    def template(self, restore_id: str) -> Hot | None:
-        """Return the template, None if there is none (yet, or since there is nothing for Heat to build)."""
+    def templates(self, restore_id: str) -> tuple[Hot, ...]:
+        """Return the templates, none if there are none (yet, or since there is nothing for Heat to build)."""
+        found = (self.template(restore_id, number) for number in self.get(restore_id).stacks)
+        return tuple(each for each in found if each is not None)
+
+    def template(self, restore_id: str, number: int = 0) -> Hot | None:
+        """Return a template by its number, None if there is none."""
         with translated():
-            text = cast("str | None", self._client.hget(keys_of(restore_id)["record"], "hot"))
+            text = cast("str | None", self._client.hget(keys_of(restore_id)["record"], hot_field(number)))
         if text is None:
             return None
         fields = json.loads(text)
-        return Hot(**fields | {"open_parameters": tuple(fields["open_parameters"])})
+        # One of an earlier version says nothing of others.
+        return Hot(
+            text=fields["text"],
+            values=fields["values"],
+            open_parameters=tuple(fields["open_parameters"]),
+            resources=fields["resources"],
+            number=number,
+            waits_for=tuple(fields.get("waits_for", ())),
+            borrowed={name: Borrowed(*each) for name, each in fields.get("borrowed", {}).items()},
+        )
 
     def findings(self, restore_id: str) -> str:
         """Return what submit wrote down of findings, as JSON."""
@@ -292,6 +310,11 @@ def translated() -> Iterator[None]:
 def keys_of(restore_id: str) -> dict[str, str]:
     """Return all keys of a restore by what they hold, in the order in which scripts take them."""
     return {name: f"restore:{{{restore_id}}}:{name}" for name in _KEYS}
+
+
+def hot_field(number: int) -> str:
+    """Return where in the record a template is kept, by its number."""
+    return f"hot.{number}" if number else "hot"
 
 
 def node_of(index: int | str, text: str) -> Node:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 from restore_worker.belongings import titles
 from restore_worker.building import same_cloud
-from restore_worker.entries import Built, RestoreRecord, StackLog
+from restore_worker.entries import Built, RestoreRecord, StackLog, stack_name
 from restore_worker.errors import LedgerUnavailableError, RestoreError, UnknownRestoreError
 from restore_worker.ledger import Ledger
-from restore_worker.stack import Heat, Stack, stack_name
+from restore_worker.stack import Heat, Stack
 from restore_worker.stack_ledger import Begun, StackChange
 from restore_worker.states import RestoreState
 
@@ -37,12 +35,12 @@ _TO_LAST = (
 )
 
 
-def poll(ledger: Ledger, minutes: int) -> Iterator[str]:
-    """Make one round over all restores; yield the ids of those whose stack is deleted, to discard the rest.
+def poll(ledger: Ledger, minutes: int) -> Iterator[tuple[str, RestoreState]]:
+    """Make one round over all restores; yield the ids of those whose step is due again, with their states.
 
+    Those are `DISCARDING`, when all stacks are deleted, and `CREATING`, when a stack can be asked for that waited.
     minutes: how long Heat may work on a stack.
     """
-    limit = timedelta(minutes=minutes) + _GRACE
     for (name, identity), records in _by_target(ledger).items():
         try:
             same_cloud(name, identity)
@@ -50,13 +48,14 @@ def poll(ledger: Ledger, minutes: int) -> Iterator[str]:
             stacks = heat.ours()
         except RestoreError as error:
             for record in records:
-                _tell(ledger, record, limit, error)
+                _tell(ledger, record, _limit(record, minutes), error)
             continue
         for record in records:
-            follower = _Follower(ledger, heat, record, stacks.get(stack_name(record.id)), limit)
+            limit = _limit(record, minutes)
             try:
-                if follower.step():
-                    yield record.id
+                due = _Follower(ledger, heat, record, stacks, limit).step()
+                if due is not None:
+                    yield record.id, due
             except RestoreError as error:
                 _tell(ledger, record, limit, error)
             except Exception as error:
@@ -65,6 +64,11 @@ def poll(ledger: Ledger, minutes: int) -> Iterator[str]:
                     "stack of %s", record.id, extra={"fact": "stack.unforeseen", "restore": record.id}
                 )
                 _tell(ledger, record, limit, RestoreError(f"unforeseen: {error!r}"))
+
+
+def _limit(record: RestoreRecord, minutes: int) -> timedelta:
+    """Return how long a restore may be at Heat."""
+    return timedelta(minutes=minutes) * record.turns + _GRACE
 
 
 def _by_target(ledger: Ledger) -> dict[tuple[str, str], list[RestoreRecord]]:
@@ -113,175 +117,285 @@ def _age(record: RestoreRecord) -> timedelta:
     return datetime.now(UTC) - record.updated
 
 
-@dataclass(slots=True)
 class _Follower:
-    """One look at one restore's stack. stack: None if the list of all stacks does not have it."""
+    """One look at the stacks of one restore. listed: all of the project, by name."""
 
-    ledger: Ledger
-    heat: Heat
-    record: RestoreRecord
-    stack: Stack | None
-    limit: timedelta
+    def __init__(
+        self, ledger: Ledger, heat: Heat, record: RestoreRecord, listed: Mapping[str, Stack], limit: timedelta
+    ) -> None:
+        self._ledger = ledger
+        self._record = record
+        self._limit = limit
+        self._looks = {
+            number: _Look(ledger, heat, record, number, listed.get(stack_name(record.id, number)))
+            for number in record.stacks
+        }
 
-    def step(self) -> bool:
-        """Do what is to be done next; True if the stack of a restore that is destroyed is gone."""
-        match self.record.state:
+    def step(self) -> RestoreState | None:
+        """Do what is to be done next; return the state of which the step is due again, if one is."""
+        match self._record.state:
             case RestoreState.CREATING:
-                self._create()
+                return self._create()
             case RestoreState.DESTROYING:
-                return self._destroy() or self._give_up()
+                return self._destroy()
             case RestoreState.FORGETTING:
                 self._forget()
-                self._give_up()
             case RestoreState.CANCELLED | RestoreState.FAILED:
                 self._stop()
-        return False
+        return None
 
-    def _create(self) -> None:
+    def _create(self) -> RestoreState | None:
+        ends = {number: look.create() for number, look in self._looks.items()}
+        complete = {number for number, end in ends.items() if end == _COMPLETE}
+        failed = [end for end in ends.values() if end not in (None, _COMPLETE)]
+        # Those that Heat works on, and those that it is about to be asked for, go on though another has failed.
+        left = [
+            number
+            for number, others in self._record.stacks.items()
+            if ends[number] is None and (self._looks[number].asked or complete.issuperset(others))
+        ]
+        if len(complete) == len(ends):
+            self._move(RestoreState.COMPLETE)
+        elif not left:
+            self._move(RestoreState.FAILED, "; ".join(map(str, failed)))
+        elif _age(self._record) > self._limit:
+            for number in left:
+                self._looks[number].cancel()
+            names = ", ".join(stack_name(self._record.id, number) for number in left)
+            self._move(RestoreState.FAILED, f"Heat was not done with stack {names} after {self._limit}")
+        elif any(look.just_finished for look in self._looks.values()) and len(complete) + len(failed) < len(ends):
+            return RestoreState.CREATING
+        return None
+
+    def _destroy(self) -> RestoreState | None:
+        gone: set[int] = set()
+        # What was taken over from a stack goes before that stack.
+        for number in sorted(self._record.stacks, reverse=True):
+            users = {user for user, others in self._record.stacks.items() if number in others}
+            if gone.issuperset(users) and self._looks[number].destroy():
+                gone.add(number)
+        if len(gone) == len(self._looks):
+            return RestoreState.DISCARDING if self._move(RestoreState.DISCARDING) else None
+        self._give_up()
+        return None
+
+    def _forget(self) -> None:
+        looks = self._looks.values()
+        # As long as one could not be marked to stay, none is deleted.
+        marked = [look.mark() for look in looks]
+        if all(marked):
+            gone = [look.let_go() for look in looks]
+            if all(gone):
+                self._move(RestoreState.FORGOTTEN)
+                return
+        self._give_up()
+
+    def _stop(self) -> None:
+        """Stop what Heat does for a restore that has ended, and see to its end what it has begun."""
+        busy = [look.stop() for look in self._looks.values()]
+        # Most have failed because their stack did, once nothing was under way.
+        over = self._record.state is RestoreState.FAILED and not any(
+            look.unfinished() for look in self._looks.values()
+        )
+        if not any(busy) and (over or _age(self._record) > _LAGGARDS):
+            self._ledger.stacks.unfollow(self._record.id, self._record.state)
+
+    def _give_up(self) -> None:
+        """End what Heat comes to no end with, unless it has just ended otherwise."""
+        if _age(self._record) > self._limit:
+            state = self._record.state
+            advice = f"{_AGAIN[state]}, and if that does not help, have the cloud's operator look at the stack"
+            left = ", ".join(look.name for look in self._looks.values() if not look.gone)
+            self._move(_GIVEN_UP[state], f"Heat was not done with stack {left} after {self._limit}: {advice}")
+
+    def _move(self, state: RestoreState, reason: str = "") -> bool:
+        return self._ledger.move(self._record.id, self._record.state, state, reason)
+
+
+# How a creation ends that does not fail.
+_COMPLETE = ""
+
+
+class _Look:
+    """One look at one stack of a restore. listed: the stack, None if the list of all does not have it.
+
+    asked: whether Heat was asked for what the restore wants of the stack now.
+    just_finished: whether the creation was found complete by this look.
+    gone: whether the stack is not there (any more).
+    """
+
+    def __init__(
+        self, ledger: Ledger, heat: Heat, record: RestoreRecord, number: int, listed: Stack | None
+    ) -> None:
+        self._ledger = ledger
+        self._heat = heat
+        self._record = record
+        self._number = number
+        self._listed = listed
+        self.name = stack_name(record.id, number)
+        self.asked = False
+        self.just_finished = False
+        self.gone = False
+
+    def create(self) -> str | None:
+        """Return why the creation failed, "" if it is complete, None if it goes on or is still to come."""
         begun = self._begun(keep=False)
+        self.asked = begun is not None and begun.asked
         if begun is None or not begun.asked:
-            return  # create_stack is still to come
-        stack = self.stack or self._deleted()
+            return None  # create_stack is still to come
+        if begun.finished:
+            return _COMPLETE
+        stack = self._listed or self._deleted()
         if stack is None or stack.status == "DELETE_COMPLETE":
-            self.ledger.stacks.gone(self.record.id, self.record.state, keep=False)
-            self._move(
-                RestoreState.FAILED,
-                f"stack {stack_name(self.record.id)} was deleted by somebody else: resume makes another",
-            )
-            return
-        known = self.ledger.stacks.get(self.record.id).status
+            self._note_gone(keep=False)
+            return f"stack {self.name} was deleted by somebody else: resume makes another"
+        known = self._log().status
         self._observe(stack)
         if stack.complete:
-            self.ledger.stacks.finish(self.record.id, self.record.state, self.heat.outputs(stack.id))
-            self._move(RestoreState.COMPLETE)
-        elif stack.mark != begun.before and self._has_failed(stack, known):
-            self._move(RestoreState.FAILED, self._reasons(stack))
-        elif _age(self.record) > self.limit:
-            self.heat.cancel(stack.id)
-            self._move(RestoreState.FAILED, f"Heat was not done with stack {stack.name} after {self.limit}")
+            outputs = self._heat.outputs(stack.id)
+            self._ledger.stacks.finish(self._record.id, self._record.state, outputs, number=self._number)
+            self.just_finished = True
+            return _COMPLETE
+        failed = stack.mark != begun.before and self._has_failed(stack, known)
+        return self._reasons(stack) if failed else None
 
-    def _destroy(self) -> bool:
+    def cancel(self) -> None:
+        """Have Heat begin nothing more."""
+        if self._listed is not None:
+            self._heat.cancel(self._listed.id)
+
+    def destroy(self) -> bool:
+        """Go on to delete the stack; True if it is gone."""
         begun = self._begun(keep=True)
-        stack = self.stack or self._deleted()
+        stack = self._listed or self._deleted()
         if begun is None:
             return False
         if stack is None or stack.status == "DELETE_COMPLETE":
-            self.ledger.stacks.gone(self.record.id, self.record.state, keep=False)
-            return self._move(RestoreState.DISCARDING)
+            self._note_gone(keep=False)
+            return True
         if not begun.asked:
-            if self.heat.retains(stack.id):
-                reason = f"stack {stack.name} leaves what it built where it is, since it was to be forgotten"
-                if stack.deleted:
-                    # It takes no updates any more, so that only its forgetting can go on.
-                    advice = "forget the restore, and delete its application like anything else on that cloud"
-                    self._move(RestoreState.COMPLETE, f"{reason}: nothing was deleted; {advice}")
-                else:
-                    self._move(RestoreState.FAILED, f"{reason}: resume the restore, then destroy it")
-                return False
-            self.heat.delete(stack.id)
-            self.ledger.stacks.asked(self.record.id, self.record.state, stack.id)
+            self._delete(stack)
             return False
         self._observe(stack)
         if stack.failed and stack.deleted and stack.mark != begun.before:
             self._move(RestoreState.FAILED, f"destroying again may help: {self._reasons(stack)}")
         return False
 
-    def _forget(self) -> None:
+    def _delete(self, stack: Stack) -> None:
+        """Begin to delete the stack, unless that would not delete what it built."""
+        if self._heat.retains(stack.id):
+            reason = f"stack {stack.name} leaves what it built where it is, since it was to be forgotten"
+            if stack.deleted:
+                # It takes no updates any more, so that only its forgetting can go on.
+                advice = "forget the restore, and delete its application like anything else on that cloud"
+                self._move(RestoreState.COMPLETE, f"{reason}: nothing was deleted; {advice}")
+            else:
+                self._move(RestoreState.FAILED, f"{reason}: resume the restore, then destroy it")
+            return
+        self._heat.delete(stack.id)
+        self._note_asked(stack)
+
+    def mark(self) -> bool:
+        """Go on to mark everything in the stack to stay; True if all is, or the stack is gone."""
         # Only what was done after the stack had come to rest can be our marking of what stays.
-        begun = self._begun(keep=self.stack is None or not self.stack.busy)
-        stack = self.stack or self._deleted()
+        begun = self._begun(keep=self._listed is None or not self._listed.busy)
+        stack = self._listed or self._deleted()
         if begun is None:
-            return
+            return False
         if stack is None or stack.status == "DELETE_COMPLETE":
-            self.ledger.stacks.gone(self.record.id, self.record.state, keep=True)
-            self._move(RestoreState.FORGOTTEN)
-            return
+            self._note_gone(keep=True)
+            return True
         if not begun.asked:
-            self._let_go(stack)
-            return
+            return self._mark(stack)
         self._observe(stack)
-        if stack.complete and stack.mark != begun.before and self.heat.retains(stack.id):
-            self.heat.delete(stack.id)
-        elif stack.failed and stack.mark != begun.before:
+        if stack.failed and stack.mark != begun.before:
             self._move(RestoreState.COMPLETE, f"its stack could not be let go: {self._reasons(stack)}")
+            return False
+        # One that is being deleted was marked before.
+        return stack.deleted or (stack.complete and stack.mark != begun.before and self._heat.retains(stack.id))
 
-    def _let_go(self, stack: Stack) -> None:
-        """Begin to forget the stack."""
+    def _mark(self, stack: Stack) -> bool:
+        """Begin to mark it, unless it was marked before; True if so."""
         if not stack.deleted:
-            self.heat.retain(stack.id)
-        elif self.heat.retains(stack.id):
-            # It was let go before but could not be deleted: it takes no updates any more.
-            self.heat.delete(stack.id)
-        else:
+            self._heat.retain(stack.id)
+        elif not self._heat.retains(stack.id):
             self._move(RestoreState.COMPLETE, f"stack {stack.name} is being deleted with what it built")
-            return
-        self.ledger.stacks.asked(self.record.id, self.record.state, stack.id)
+            return False
+        self._note_asked(stack)
+        return stack.deleted
 
-    def _stop(self) -> None:
-        """Stop what Heat does for a restore that has ended, and see to its end what it has begun."""
-        if self.stack is not None:
-            self._observe(self.stack)
-            if self.stack.busy and not self.stack.deleted:
-                self.heat.cancel(self.stack.id)
-        busy = self.stack is not None and self.stack.busy
-        # Most have failed because their stack did, once nothing was under way.
-        over = self.record.state is RestoreState.FAILED and not self._unfinished()
-        if not busy and (over or _age(self.record) > _LAGGARDS):
-            self.ledger.stacks.unfollow(self.record.id, self.record.state)
+    def let_go(self) -> bool:
+        """Go on to delete the stack, in which all is marked to stay; True if it is gone."""
+        if not self.gone and self._listed is not None and not self._listed.busy:
+            self._heat.delete(self._listed.id)
+        return self.gone
+
+    def stop(self) -> bool:
+        """Stop what Heat does; True if it still does something."""
+        if self._listed is None:
+            return False
+        self._observe(self._listed)
+        if self._listed.busy and not self._listed.deleted:
+            self._heat.cancel(self._listed.id)
+        return self._listed.busy
+
+    def unfinished(self) -> bool:
+        """Say whether Heat still builds resources; it goes on with those that were begun when another failed."""
+        built = self._ledger.stacks.built(self._record.id, self._number)
+        return any(each.status.endswith("_IN_PROGRESS") for each in built)
 
     def _begun(self, *, keep: bool) -> Begun | None:
-        mark = self.stack.mark if self.stack else ""
-        return self.ledger.stacks.begin(self.record.id, self.record.state, mark, keep=keep)
+        mark = self._listed.mark if self._listed else ""
+        return self._ledger.stacks.begin(self._record.id, self._record.state, mark, keep=keep, number=self._number)
+
+    def _log(self) -> StackLog:
+        return self._ledger.stacks.get(self._record.id, self._number)
 
     def _deleted(self) -> Stack | None:
         """Return the stack that Heat does not list any more, if it has still to tell of it."""
-        stack_id = self.ledger.stacks.get(self.record.id).id
-        return self.heat.find(stack_id) if stack_id else None
+        stack_id = self._log().id
+        return self._heat.find(stack_id) if stack_id else None
 
-    def _give_up(self) -> Literal[False]:
-        """End what Heat comes to no end with, unless it has just ended otherwise."""
-        if _age(self.record) > self.limit:
-            state = self.record.state
-            advice = f"{_AGAIN[state]}, and if that does not help, have the cloud's operator look at the stack"
-            reason = f"Heat was not done with stack {stack_name(self.record.id)} after {self.limit}: {advice}"
-            self._move(_GIVEN_UP[state], reason)
-        return False
+    def _note_gone(self, *, keep: bool) -> None:
+        self.gone = True
+        self._ledger.stacks.gone(self._record.id, self._record.state, keep=keep, number=self._number)
+
+    def _note_asked(self, stack: Stack) -> None:
+        self._ledger.stacks.asked(self._record.id, self._record.state, stack.id, number=self._number)
 
     def _move(self, state: RestoreState, reason: str = "") -> bool:
-        return self.ledger.move(self.record.id, self.record.state, state, reason)
+        return self._ledger.move(self._record.id, self._record.state, state, reason)
 
     def _observe(self, stack: Stack) -> None:
         """Note what happened to the stack since the last look."""
-        log = self.ledger.stacks.get(self.record.id)
-        events = self.heat.events(stack.id, log.seen)
-        known = set(self.ledger.stacks.built(self.record.id))
+        log = self._log()
+        events = self._heat.events(stack.id, log.seen)
+        known = set(self._ledger.stacks.built(self._record.id, self._number))
         # Heat tells that it has begun with something before it knows its id.
         nameless = any(each.status == "CREATE_IN_PROGRESS" and not each.physical_id for each in known)
         if not (events or nameless) and stack.status == log.status:
             return
-        self.ledger.stacks.observe(
-            self.record.id,
-            self.record.state,
+        self._ledger.stacks.observe(
+            self._record.id,
+            self._record.state,
             StackLog(stack.id, stack.status, stack.reason, events[-1].id if events else log.seen),
             [StackChange(each.resource, each.status, each.reason, each.time) for each in events],
-            [each for each in self.heat.resources(stack.id) if each not in known],
+            [each for each in self._heat.resources(stack.id) if each not in known],
             seen_before=log.seen,
+            number=self._number,
         )
 
     def _has_failed(self, stack: Stack, known: str) -> bool:
         """Say whether that is how it ends; known: its status at the last look."""
         # Who deletes a stack cancels its creation first: at the next look it is being deleted.
         interrupted = stack.reason.endswith("cancelled") and stack.status != known
-        return stack.failed and not interrupted and not self._unfinished()
-
-    def _unfinished(self) -> bool:
-        """Say whether Heat still builds resources; it goes on with those that were begun when another failed."""
-        return any(each.status.endswith("_IN_PROGRESS") for each in self.ledger.stacks.built(self.record.id))
+        return stack.failed and not interrupted and not self.unfinished()
 
     def _reasons(self, stack: Stack) -> str:
         """Return why a stack failed: what Heat says of its resources, else of itself."""
-        failed = [each for each in self.ledger.stacks.built(self.record.id) if each.status.endswith("_FAILED")]
-        reasons = _told(failed, titles(self.ledger, self.record.id)) or stack.reason
+        built = self._ledger.stacks.built(self._record.id, self._number)
+        failed = [each for each in built if each.status.endswith("_FAILED")]
+        reasons = _told(failed, titles(self._ledger, self._record.id)) or stack.reason
         return reasons + (_TO_LAST if _EXPIRED in reasons else "")
 
 

@@ -11,7 +11,7 @@ from restore_worker import cloud, worker
 from restore_worker.bank import Bank, check_chunks
 from restore_worker.building import same_cloud
 from restore_worker.checkpoint import parse_checkpoint
-from restore_worker.entries import RestoreRecord
+from restore_worker.entries import RestoreRecord, stack_name
 from restore_worker.errors import BankError, PluginError, RefusedError
 from restore_worker.inspection import Inspection
 from restore_worker.ledger import Ledger
@@ -19,10 +19,9 @@ from restore_worker.ownership import check_owner
 from restore_worker.registry import installed
 from restore_worker.render import Step, render_fragments
 from restore_worker.resource import Resource, ResourceKey
-from restore_worker.stack import Heat, stack_name
+from restore_worker.stack import Heat
 from restore_worker.states import ResourceState
 from restore_worker.target import TargetCloud
-from restore_worker.template import assemble
 
 # Failures that are told in full; the rest is counted.
 _TOLD = 50
@@ -105,15 +104,19 @@ class _Checks:
                 self.inspection.check_quotas()
 
     def check_room(self) -> None:
-        """Look whether Heat takes a stack of the template's size; one that is there already had room."""
+        """Look how large a stack Heat takes, and note it; those that are there already had room."""
+        with self.inspection.collecting():
+            heat = Heat(self.record.cloud)
+            names = (stack_name(self.record.id, number) for number in self.record.stacks)
+            if any(heat.find(name) is not None for name in names):
+                return
         fragments, problems = render_fragments(
             self.source, self.record.checkpoint, self._steps(), verify=False, registry=installed()
         )
         self.inspection.findings.extend(problems)
-        with self.inspection.collecting():
-            hot = None if problems else assemble(fragments, self.record.description)
-            if hot is not None and Heat(self.record.cloud).find(stack_name(self.record.id)) is None:
-                self.inspection.check_stack(hot)
+        if not problems:
+            fit = self.inspection.check_stacks(fragments, self.record.description)
+            self.ledger.limit(self.record.id, fit.limits)
 
     def _steps(self, without: ResourceState | None = None) -> Iterator[Step]:
         """Yield the steps of the restore, but not those in the state."""

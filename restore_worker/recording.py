@@ -125,7 +125,7 @@ def _looked_into(reader: LedgerReader, stacks: StackLedger, earlier: Earlier) ->
         # Heat may have been asked, or a worker have made something, without a note of it yet: notes are read last.
         or any(each.state is ResourceState.RUNNING for each in resources)
         or earlier.id in stacks.followed()
-        or bool(stacks.get(earlier.id).id or reader.all_made(earlier.id)),
+        or bool(stacks.any(earlier.id) or reader.all_made(earlier.id)),
     )
 
 
@@ -178,6 +178,7 @@ def _record(new: NewRestore, now: float) -> dict[str, str | int | float]:
         "fingerprint": fingerprint(new.nodes),
         "key": new.key,
         "ttl": new.ttl,
+        "limits": "" if new.limits is None else json.dumps(new.limits),
         "allow_projects": "" if new.allow_projects is None else json.dumps(list(new.allow_projects)),
     }
 

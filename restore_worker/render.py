@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
 from restore_worker.bank import Bank
 from restore_worker.context import RestoreContext
+from restore_worker.cut import Limits
 from restore_worker.errors import RestoreError, TemplateError
+from restore_worker.hot import Hot, assemble
 from restore_worker.plan import Finding, Plan, Severity
 from restore_worker.plugin import BankData
 from restore_worker.registry import Registry, installed
 from restore_worker.resource import Resource
-from restore_worker.template import Fragment, HeatTemplate, Hot, assemble
-
-# Heat's defaults for max_resources_per_stack and max_template_size; a target may be configured otherwise.
-_MOST_RESOURCES = 1000
-_MOST_BYTES = 524288
+from restore_worker.template import Fragment, HeatTemplate
 
 # A resource, what its plugin prepared, and its bytes in the bank if it has any.
 Step = tuple[Resource, BaseModel, BankData | None]
@@ -28,30 +26,35 @@ Step = tuple[Resource, BaseModel, BankData | None]
 class Rendering:
     """What a plan comes to.
 
-    hot: None if there are problems, or nothing for Heat to build.
+    hots: the template, or several where one stack would be too large; none if there are problems, or nothing for
+        Heat to build.
+    fragments: what the templates are made of, by original id.
     """
 
     plan: Plan
-    hot: Hot | None
+    hots: tuple[Hot, ...]
     findings: tuple[Finding, ...]
     problems: tuple[Finding, ...]
+    fragments: Mapping[str, Fragment] = field(default_factory=dict)
 
 
-def render(plan: Plan, *, verify: bool = True, registry: Registry | None = None) -> Rendering:
+def render(
+    plan: Plan, *, verify: bool = True, registry: Registry | None = None, limits: Limits | None = None
+) -> Rendering:
     """Run every plugin's restore(), children first, with nothing to build on.
 
     verify: read all image and volume bytes in the bank, and compare their checksums.
+    limits: of one stack; None for one template, however large.
     """
     if plan.problems:
-        return Rendering(plan, None, plan.findings, plan.problems)
+        return Rendering(plan, (), plan.findings, plan.problems)
     steps = ((each.resource, each.work, each.data) for each in plan.resources)
     fragments, problems = render_fragments(
         plan.bank, plan.checkpoint.id, steps, verify=verify, registry=registry or installed()
     )
     if problems:
-        return Rendering(plan, None, plan.findings, tuple(problems))
-    hot = assemble(fragments, plan.description)
-    return Rendering(plan, hot, (*plan.findings, *_limits(hot)), ())
+        return Rendering(plan, (), plan.findings, tuple(problems))
+    return Rendering(plan, assemble(fragments, plan.description, limits), plan.findings, (), fragments)
 
 
 def render_fragments(
@@ -89,14 +92,3 @@ def _own(resource: Resource, template: HeatTemplate, owners: dict[str, Resource]
         other = owners.setdefault(original_id, resource)
         if other is not resource:
             raise TemplateError(f"{original_id} was put into the template already, by {other}")
-
-
-def _limits(hot: Hot | None) -> Iterable[Finding]:
-    size = len(hot.text.encode()) if hot else 0
-    if hot and (hot.resources > _MOST_RESOURCES or size > _MOST_BYTES):
-        found = f"{hot.resources} resources in {size} bytes"
-        mend = (
-            f"unless its limits are raised, Heat takes {_MOST_RESOURCES} (max_resources_per_stack) and "
-            f"{_MOST_BYTES} (max_template_size)"
-        )
-        yield Finding(Severity.WARNING, "OS::Heat::Stack", "", "", "template", found, mend)

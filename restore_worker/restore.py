@@ -48,7 +48,7 @@ from restore_worker.submitted import Restore, caller_ledger, check_sender, start
 from restore_worker.target import TargetCloud
 
 if TYPE_CHECKING:
-    from restore_worker.inspection import Inspection
+    from restore_worker.inspection import Fit, Inspection
 
 __all__ = ["Restore", "draft_site_map", "get", "graph", "list_restores", "named_bank", "plan", "submit"]
 
@@ -102,12 +102,13 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     target, source = (_looked_at(name, opened, checkpoint_id) for name in (cloud, source_cloud))
     sites = Sites(_site_map(site_map, networks), target, source, name_prefix=name_prefix, isolated=isolated)
     made = make_plan(opened, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
-    rendering = render(made, verify=verify)
+    rendering = render(made, verify=verify, limits=None if target else settings.load().stack_limits)
     if target is None:
         return rendering
-    inspection = _inspected(rendering, target, wants_stack=True)
+    inspection, fit = _inspected(rendering, target, wants_stack=True)
     return dataclasses.replace(
         rendering,
+        hots=fit.hots or rendering.hots,
         findings=(*rendering.findings, *inspection.others, *_not_owned(made, cloud or "", source_cloud, sites)),
         problems=(*rendering.problems, *inspection.errors),
     )
@@ -139,7 +140,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
 
     checkpoint_id, bank, parameters, resources, skip, site_map, networks, name_prefix: as of `plan`.
     cloud: name of the target in clouds.yaml, by default the environment's ``OS_CLOUD`` if there is to be a stack.
-    export: where `Restore.wait` shall write the template.
+    export: where `Restore.wait` shall write the template; a directory if there are several.
     create_stack: False to leave the stack to the user: with a cloud, what Heat cannot build is built.
     source_cloud: name in clouds.yaml of one that logs in to the checkpoint's project, if the target is another, or
         the site map asks for what is not in the bank.
@@ -315,31 +316,32 @@ def _checked(new: NewRestore, made: Plan, target: TargetCloud) -> NewRestore:
         rendering = render(made, verify=False)
         errors = list(rendering.problems)
         try:
-            inspection = _inspected(rendering, target, wants_stack=new.wants_stack)
+            inspection, fit = _inspected(rendering, target, wants_stack=new.wants_stack)
         except CloudUnavailableError as error:
             logger.warning("%s; the workers will look again", error)
         else:
             errors += inspection.errors
             others += inspection.others
+            new = dataclasses.replace(new, limits=fit.limits)
     if errors:
         raise _refused(made, errors)
     return dataclasses.replace(new, findings=json.dumps(others))
 
 
-def _inspected(rendering: Rendering, target: TargetCloud, *, wants_stack: bool) -> Inspection:
-    """Look at the target for all that the planned resources need, and their stack if there is to be one."""
+def _inspected(rendering: Rendering, target: TargetCloud, *, wants_stack: bool) -> tuple[Inspection, Fit]:
+    """Look at the target for all that the planned resources need, and their stacks if there are to be some."""
     # heatclient is slow to import, and not needed without a cloud.
-    from restore_worker.inspection import Inspection
+    from restore_worker.inspection import Fit, Inspection
 
-    inspection = Inspection(target)
+    inspection, fit = Inspection(target), Fit()
     steps = ((each.resource, each.work, each.data) for each in rendering.plan.resources)
     inspection.check_credentials()
     if not inspection.errors:
         inspection.check_resources(steps, installed())
         inspection.check_quotas()
-        if wants_stack and rendering.hot is not None:
-            inspection.check_stack(rendering.hot)
-    return inspection
+        if wants_stack and rendering.fragments:
+            fit = inspection.check_stacks(rendering.fragments, rendering.plan.description)
+    return inspection, fit
 
 
 def _refused(made: Plan, errors: Iterable[Finding]) -> RefusedError:
@@ -374,4 +376,5 @@ def _new_restore(made: Plan, cloud: str, *, wants_stack: bool, key: str) -> NewR
         findings=json.dumps(made.told),
         changes=json.dumps(made.changes),
         key=key,
+        limits=None if cloud else settings.load().stack_limits,
     )

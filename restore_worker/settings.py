@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from restore_worker import embedded, redis_address
+from restore_worker.cut import Limits
 from restore_worker.errors import RestoreError
 from restore_worker.redis_address import RedisAddress
 
@@ -66,6 +67,10 @@ class Settings(BaseModel):
     # How long Heat may work on a stack, or a service on what is built beside it, in minutes: big volumes take
     # hours.
     stack_minutes: int = Field(240, alias="RESTORE_STACK_MINUTES", ge=1)
+    # How many resources one stack may have, unless the target tells; a larger application becomes several stacks.
+    stack_resources: int = Field(1000, alias="RESTORE_STACK_RESOURCES", ge=1)
+    # How large the template of one stack may be, likewise, in bytes.
+    stack_bytes: int = Field(524288, alias="RESTORE_STACK_BYTES", ge=10000)
     # How long a finished restore stays in Redis, in days.
     keep_days: int = Field(30, alias="RESTORE_KEEP_DAYS", ge=1)
 
@@ -121,6 +126,11 @@ class Settings(BaseModel):
     @classmethod
     def _parsed(cls, url: str) -> RedisAddress:
         return redis_address.parse(url)
+
+    @property
+    def stack_limits(self) -> Limits:
+        """How large one stack may be, unless the target tells."""
+        return Limits(self.stack_resources, self.stack_bytes)
 
     def redis_address(self) -> RedisAddress:
         """Return where Redis is: the one set, else the embedded server that runs here.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +14,18 @@ import heatclient.exc as heat
 from heatclient.client import Client
 
 from restore_worker.cloud import connect, discreet, translated
-from restore_worker.entries import Built
+from restore_worker.cut import Limits
+from restore_worker.entries import Built, stack_name
 from restore_worker.errors import CloudError, CloudUnavailableError
-from restore_worker.template import HOT_VERSION, Hot
+from restore_worker.hot import HOT_VERSION, Hot
 
 # On all our stacks.
 _TAG = "restore-worker"
 _GONE = "DELETE_COMPLETE"
+# What Heat says of a template or a request that is too large, in bytes: how large it is, and may be.
+_TOO_LONG = re.compile(r"\((\d+) bytes\) exceeds maximum allowed size \((\d+) bytes\)")
 # Bytes of a request at most that are not the template or its parameters' values: name, tags, options.
 _BESIDE = 500
-
-
-def stack_name(restore_id: str) -> str:
-    """Return the name of a restore's stack."""
-    return f"restore-{restore_id}"
 
 
 class StackRefusedError(CloudError):
@@ -124,30 +123,46 @@ class Heat:
             stacks = map(self._stack, self._client.stacks.list(tags=_TAG))
             return {found.name: found for found in stacks if found.status != _GONE}
 
-    def try_room(self, hot: Hot) -> None:
-        """Return if the user may have one more stack, with template and request so large; changes nothing.
+    def smaller(self, hot: Hot) -> Limits | None:
+        """Return how large a stack may be, None if it may be as large as this one; changes nothing.
 
         hot: it may lack values yet.
-        Raises StackRefusedError otherwise.
+        Raises StackRefusedError if that would not help.
         """
+        words = self._limit_of(_stand_in(hot.resources, hot))
+        if words is None:
+            return None
+        if sizes := _TOO_LONG.search(words):
+            # The template, or the request, of which it is a part.
+            found, most = map(int, sizes.groups())
+            return Limits(hot.resources, min(hot.size - 1, hot.size * most // found))
+        # Heat tells not how many there may be, but whether these are too many: some ten questions.
+        most = bisect_left(
+            range(1, hot.resources + 1), True, key=lambda count: bool(self._limit_of(_stand_in(count)))
+        )
+        if hot.resources == 1 or not 0 < most < hot.resources:
+            # Heat says itself what to do about too many stacks.
+            advice = "" if "per tenant" in words else "restore less at a time, or "
+            raise StackRefusedError(
+                "limits",
+                f"Heat of cloud {self._cloud} takes no stack of {hot.resources} resources and {hot.size} bytes: "
+                f"{discreet(self._cloud, words).rstrip('.')}",
+                f"{advice}have the limit raised",
+            )
+        return Limits(most, hot.size)
+
+    def _limit_of(self, request: Mapping[str, Any]) -> str | None:
+        """Return which limit a stack would exceed, in Heat's words; None if it would exceed none."""
         with translated(self._cloud, "trying how large a stack may be"):
             try:
-                self._client.stacks.preview(**_stand_in(hot))
+                self._client.stacks.preview(**request)
             except heat.HTTPBadRequest as error:
                 match error.error["error"]:
                     # As far as Heat got: it counts before it looks for parameters.
                     case {"type": "UserParameterMissing"}:
-                        return
+                        return None
                     case {"type": "RequestLimitExceeded", "message": words}:
-                        # Heat says itself what to do about too many stacks.
-                        advice = "" if "per tenant" in words else "restore less at a time, or "
-                        said = discreet(self._cloud, words).rstrip(".")
-                        raise StackRefusedError(
-                            "limits",
-                            f"Heat of cloud {self._cloud} takes no stack of {hot.resources} resources and"
-                            f" {len(hot.text)} characters: {said}",
-                            f"{advice}have the limit raised",
-                        ) from None
+                        return str(words)
                 raise
             except heat.HTTPForbidden as error:
                 raise StackRefusedError(
@@ -156,6 +171,7 @@ class Heat:
                     "have an admin give the user the role that the cloud wants of stack owners, such as "
                     "heat_stack_owner or member (openstack role add)",
                 ) from None
+        return None
 
     def try_template(self, template: Mapping[str, Any], values: Mapping[str, str]) -> str | None:
         """Return why Heat would not take the template with these values, None if it would; changes nothing."""
@@ -169,7 +185,7 @@ class Heat:
 
     def preview(self, restore_id: str, hot: Hot) -> None:
         """Have Heat check the template against the cloud; a stack that is there already is left to `create`."""
-        name = stack_name(restore_id)
+        name = stack_name(restore_id, hot.number)
         with translated(self._cloud, f"checking the stack {name}"):
             try:
                 self._client.stacks.preview(stack_name=name, **_template(hot))
@@ -182,7 +198,7 @@ class Heat:
         minutes: after which Heat gives up.
         What Heat made stays if it fails, so that `update` can go on from there.
         """
-        name = stack_name(restore_id)
+        name = stack_name(restore_id, hot.number)
         mark, *others = _tags(restore_id, checkpoint_id)
         with translated(self._cloud, f"creating the stack {name}"):
             try:
@@ -199,6 +215,12 @@ class Heat:
                 self._require_mark(name, mark)
                 found = name
             return self._stack(self._client.stacks.get(found, resolve_outputs=False))
+
+    def has_values(self, stack_id: str, values: Mapping[str, str]) -> bool:
+        """Say whether the stack was made with these values of its parameters."""
+        with translated(self._cloud, f"reading the parameters of the stack {stack_id}"):
+            there = self._client.stacks.get(stack_id, resolve_outputs=False).parameters
+        return all(there.get(name) == value for name, value in values.items())
 
     def update(self, stack_id: str, hot: Hot, *, minutes: int) -> None:
         """Begin to make the stack as the template says; what is whole stays, and so do tags.
@@ -327,19 +349,21 @@ def _tags(restore_id: str, checkpoint_id: str) -> list[str]:
     return [f"restore:{restore_id}", f"checkpoint:{checkpoint}"[:80], _TAG]
 
 
-def _stand_in(hot: Hot) -> dict[str, Any]:
-    """Return a request as large as the real one, with a template of as many resources and characters.
+def _stand_in(resources: int, like: Hot | None = None) -> dict[str, Any]:
+    """Return a request for a stack of so many resources, as large as the real one if that is given.
 
     It has a parameter that nobody gives: Heat looks for that right after it has looked at these numbers, and need
     not work out how the resources depend on each other, which takes it 20 s for 3,000.
     """
-    things = "".join(f"  r{number}: {{type: OS::Heat::None}}\n" for number in range(hot.resources))
+    things = "".join(f"  r{number}: {{type: OS::Heat::None}}\n" for number in range(resources))
     head = f"heat_template_version: '{HOT_VERSION}'\nparameters: {{absent: {{type: string}}}}\nresources:\n"
-    text = f"{head}{things}".ljust(len(hot.text))
+    request = {"stack_name": stack_name(f"room-{uuid.uuid4()}"), "template": f"{head}{things}"}
+    if like is None:
+        return request
+    text = request["template"].ljust(len(like.text))
     # What is to be built yet has an id like everything else.
-    values = dict.fromkeys((*hot.values, *hot.open_parameters), str(uuid.UUID(int=0)))
-    real = {"template": hot.text, "parameters": values}
+    values = dict.fromkeys((*like.values, *like.open_parameters, *like.borrowed), str(uuid.UUID(int=0)))
+    real = {"template": like.text, "parameters": values}
     # In a request, what is not ASCII takes six bytes or more.
     rest = len(json.dumps(real)) + _BESIDE - len(json.dumps(text))
-    environment = {"parameter_defaults": {"rest": " " * rest}}
-    return {"stack_name": stack_name(f"room-{uuid.uuid4()}"), "template": text, "environment": environment}
+    return {**request, "template": text, "environment": {"parameter_defaults": {"rest": " " * rest}}}

@@ -3,7 +3,11 @@
 --
 -- KEYS, as in the key map of ledger.py
 local RECORD, STACK, BUILT, EVENTS, FOLLOWED = unpack(KEYS)
-local VERB, STATE, ID = ARGV[1], ARGV[2], ARGV[3]
+-- ARGV: verb, state, restore id, number of the stack ('0' if it is the only one), then the verb's own arguments
+local VERB, STATE, ID, NUMBER = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- Before the names of its fields, and of what is built in it.
+local OWN, WITHIN = '', ''
+if NUMBER ~= '0' then OWN, WITHIN = NUMBER .. '.', NUMBER .. '/' end
 
 local state, entered = unpack(redis.call('HMGET', RECORD, 'state', 'updated'))
 -- That of a restore which has expired is ''.
@@ -17,33 +21,55 @@ local function event(name, ...)
   told[#told + 1] = { name, '', ... }
 end
 
+local function read(name)
+  return redis.call('HGET', STACK, OWN .. name)
+end
+
+local function write(...)
+  local pairs_ = { ... }
+  for i = 1, #pairs_, 2 do pairs_[i] = OWN .. pairs_[i] end
+  redis.call('HSET', STACK, unpack(pairs_))
+end
+
 local verbs = {}
 
 -- what the stack is like now, 1 to keep that as what it was like before, unless that is known for this state
--- what it was like before, and 1 if Heat was asked
+-- what it was like before, 1 if Heat was asked, 1 if its outputs are known
 function verbs.begin(mark, keep)
-  if redis.call('HGET', STACK, 'began') ~= entered then
-    if keep ~= '1' then return { mark, 0 } end
-    redis.call('HSET', STACK, 'began', entered, 'before', mark)
+  if read('began') ~= entered then
+    if keep ~= '1' then return { mark, 0, 0 } end
+    write('began', entered, 'before', mark)
   end
-  return { redis.call('HGET', STACK, 'before'), redis.call('HGET', STACK, 'asked') == entered and 1 or 0 }
+  return { read('before'), read('asked') == entered and 1 or 0, read('finished') == entered and 1 or 0 }
 end
 
 -- id of the stack: Heat was asked to do what belongs to the state; not if it was in an earlier visit to this state
 function verbs.asked(id)
-  if redis.call('HGET', STACK, 'began') ~= entered then return 0 end
-  redis.call('HSET', STACK, 'id', id, 'asked', entered)
+  if read('began') ~= entered then return 0 end
+  write('id', id, 'asked', entered)
+  return 1
+end
+
+-- how many stacks there are, of how many the outputs were known: Heat was asked for all that can be made of that
+-- 1 if no more are known now
+function verbs.rest(total, known)
+  local count = 0
+  for number = 1, total do
+    if redis.call('HGET', STACK, number .. '.finished') == entered then count = count + 1 end
+  end
+  if count ~= tonumber(known) then return 0 end
+  redis.call('HSET', STACK, 'asked', entered)
   return 1
 end
 
 -- id of the stack, last event seen before, last event seen now, status, reason,
 -- JSON {built: {name: JSON}, events: [[name, status, reason, time or ""]]}; 1 if nobody else has seen more
 function verbs.observe(id, from, to, status, reason, news)
-  if (redis.call('HGET', STACK, 'seen') or '') ~= from then return 0 end
-  redis.call('HSET', STACK, 'id', id, 'seen', to, 'status', status, 'reason', reason)
+  if (read('seen') or '') ~= from then return 0 end
+  write('id', id, 'seen', to, 'status', status, 'reason', reason)
   redis.call('HDEL', STACK, 'told')
   local decoded = cjson.decode(news)
-  for name, built in pairs(decoded.built) do redis.call('HSET', BUILT, name, built) end
+  for name, built in pairs(decoded.built) do redis.call('HSET', BUILT, WITHIN .. name, built) end
   for _, each in ipairs(decoded.events) do
     local words = { 'name', each[1], 'status', each[2], 'reason', each[3] }
     if (each[4] or '') ~= '' then words[7], words[8] = 'time', each[4] end
@@ -54,7 +80,9 @@ end
 
 -- JSON of the outputs by name
 function verbs.finish(outputs)
-  redis.call('HSET', STACK, 'outputs', outputs)
+  write('outputs', outputs, 'finished', entered)
+  -- With these, another stack may be asked for.
+  if NUMBER ~= '0' then redis.call('HDEL', STACK, 'asked') end
   return 1
 end
 
@@ -68,9 +96,12 @@ end
 
 -- The stack is gone; 1 for keep: what it built is not.
 function verbs.gone(keep)
-  redis.call('HDEL', STACK, 'id', 'seen', 'outputs')
-  redis.call('HSET', STACK, 'status', 'DELETE_COMPLETE', 'reason', '')
-  if keep ~= '1' then redis.call('DEL', BUILT) end
+  redis.call('HDEL', STACK, OWN .. 'id', OWN .. 'seen', OWN .. 'outputs', OWN .. 'finished')
+  write('status', 'DELETE_COMPLETE', 'reason', '')
+  if keep == '1' then return 1 end
+  for _, name in ipairs(redis.call('HKEYS', BUILT)) do
+    if (string.match(name, '^(%d+)/') or '0') == NUMBER then redis.call('HDEL', BUILT, name) end
+  end
   return 1
 end
 
@@ -79,7 +110,7 @@ function verbs.unfollow()
   return redis.call('SREM', FOLLOWED, ID)
 end
 
-local answer = verbs[VERB](unpack(ARGV, 4))
+local answer = verbs[VERB](unpack(ARGV, 5))
 -- What is noted of a restore that has ended is to be forgotten with it.
 local rest = redis.call('PTTL', RECORD)
 if rest >= 0 then

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from restore_worker.hot import Hot, references
 from restore_worker.plan import Finding, Severity
-from restore_worker.template import Hot, references
 
 # Heat tells one refusal at a time; after so many more would be of no more use.
 _ROUNDS = 10
@@ -18,12 +18,13 @@ def refusals(hot: Hot, ask: Callable[[Mapping[str, Any]], str | None]) -> Iterat
     """Yield what Heat has against resources of the template, as far as their values are known already.
 
     ask: returns why Heat would not take a template, None if it would.
-    What hangs on something that is yet to be built is left out, and so is, from then on, what was refused.
+    What hangs on something that is yet to be built, or on another stack, is left out, and so is, from then on,
+    what was refused.
     """
     template = yaml.load(hot.text, Loader=yaml.CSafeLoader)
     outputs = template.pop("outputs")
     originals = {each["value"].get("get_resource"): original_id for original_id, each in outputs.items()}
-    template = _without(template, hot.open_parameters)
+    template = _without(template, (*hot.open_parameters, *hot.borrowed))
     for _ in range(_ROUNDS):
         said = ask(template) if template["resources"] else None
         if said is None:

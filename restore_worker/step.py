@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,9 +15,9 @@ from restore_worker import worker
 from restore_worker.attempt import LONGEST_COUNTDOWN, delay
 from restore_worker.entries import Held, Idle, RestoreRecord, Taken
 from restore_worker.errors import RestoreError, Retriable
+from restore_worker.hot import Hot
 from restore_worker.states import RestoreState
 from restore_worker.stopping import WORKER_STOPPED, Stopped
-from restore_worker.template import Hot
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,13 @@ class Step:
     token: str
     attempts: int
 
-    def finish(self, state: RestoreState, reason: str = "", hot: Hot | None = None) -> None:
+    def finish(self, state: RestoreState, reason: str = "", hots: Sequence[Hot] = ()) -> None:
         """End the step, unless somebody else has it by now."""
-        worker.current_ledger().move(self.restore_id, self.state, state, reason, hot, self.token)
+        worker.current_ledger().move(self.restore_id, self.state, state, reason, hots, self.token)
+
+    def rest(self, reason: str) -> None:
+        """Let the step go, which is to be taken again later in the same state."""
+        worker.current_ledger().wait(self.restore_id, None, self.token, 0.0, reason, counts=False)
 
     def failed(self, error: Exception, what: str, *, again: bool, counts: bool = False) -> None:
         """Have the task run again if that may help; else the restore has failed.
@@ -83,7 +87,9 @@ def step_of(task: Task, restore_id: str, state: RestoreState) -> Iterator[Step]:
 
 def in_time(record: RestoreRecord) -> bool:
     """Say whether the restore's step may still be tried again."""
-    return datetime.now(UTC) - record.updated < timedelta(minutes=worker.current_settings().stack_minutes)
+    return datetime.now(UTC) - record.updated < timedelta(
+        minutes=worker.current_settings().stack_minutes * record.turns
+    )
 
 
 def told(error: Exception) -> str:

@@ -23,9 +23,11 @@ from restore_worker.entries import (
     ResourceProgress,
     RestoreRecord,
     StackLog,
+    stack_name,
 )
 from restore_worker.errors import LedgerUnavailableError, RestoreError
-from restore_worker.export import write_hot
+from restore_worker.export import write_hots
+from restore_worker.hot import Hot
 from restore_worker.plan import Finding, stored_finding
 from restore_worker.report import Report, report
 from restore_worker.settings import Settings
@@ -40,7 +42,6 @@ from restore_worker.states import (
     RestoreState,
     Verb,
 )
-from restore_worker.template import Hot
 
 if TYPE_CHECKING:
     from restore_worker.ledger import Ledger
@@ -57,7 +58,7 @@ _LONGEST_OUTAGE = 120.0
 class Restore:
     """A submitted restore, seen from outside.
 
-    export: where `wait` writes the template.
+    export: where `wait` writes the template, or the directory of several.
     """
 
     id: str
@@ -80,14 +81,15 @@ class Restore:
         return caller_ledger().children(self.id)
 
     @property
-    def template(self) -> Hot | None:
-        """The template with the values of its parameters; None if there is none (yet)."""
-        return caller_ledger().template(self.id)
+    def templates(self) -> tuple[Hot, ...]:
+        """The template with the values of its parameters, or several; none if there is none (yet)."""
+        return caller_ledger().templates(self.id)
 
     @property
-    def stack(self) -> StackLog:
-        """What is known of its stack."""
-        return caller_ledger().stacks.get(self.id)
+    def stacks(self) -> dict[str, StackLog]:
+        """What is known of its stacks, by their names; one that there is not (yet) is empty."""
+        ledger = caller_ledger()
+        return {stack_name(self.id, number): ledger.stacks.get(self.id, number) for number in self.status.stacks}
 
     @property
     def belongings(self) -> list[Belonging]:
@@ -96,7 +98,7 @@ class Restore:
 
     @property
     def titles(self) -> dict[str, str]:
-        """What a person calls the resources of its stack, by their names in the template."""
+        """What a person calls the resources of its stacks, by their names in the templates."""
         return titles(caller_ledger(), self.id)
 
     @property
@@ -161,9 +163,8 @@ class Restore:
             if time.monotonic() > deadline and (state := self.status.state) not in FINAL_RESTORE_STATES:
                 raise TimeoutError(f"restore {self.id} is still {state} after {timeout} seconds")
         ended = self.status
-        hot = self.template
-        if self.export is not None and hot is not None and ended.state is RestoreState.COMPLETE:
-            write_hot(hot, self.export)
+        if self.export is not None and ended.state is RestoreState.COMPLETE and (hots := self.templates):
+            write_hots(hots, self.export)
         return ended
 
     def resume(self) -> None:
@@ -182,11 +183,11 @@ class Restore:
         self._ask(Verb.CANCEL, functools.partial(self._move, reason="cancelled by its user"))
 
     def destroy(self) -> None:
-        """Have all deleted that the restore made, the stack first; `watch` and `wait` see it through."""
+        """Have all deleted that the restore made, its stacks first; `watch` and `wait` see it through."""
         self._ask_from_now_on(Verb.DESTROY)
 
     def forget(self) -> None:
-        """Have the stack deleted but nothing of what it built: the application stays, out of Heat's hands."""
+        """Have the stacks deleted but nothing of what they built: the application stays, out of Heat's hands."""
         self._ask_from_now_on(Verb.FORGET)
 
     def complaints(self) -> list[str]:
@@ -227,7 +228,7 @@ class Restore:
             case Obstacle.NO_CLOUD:
                 return not (record.cloud and record.identity)
             case Obstacle.NO_STACK:
-                return not self.stack.id
+                return not any(log.id for log in self.stacks.values())
             case Obstacle.DRILL:
                 return record.ttl > 0
 

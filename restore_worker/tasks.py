@@ -36,6 +36,7 @@ from restore_worker.entries import (
     Settled,
 )
 from restore_worker.errors import CloudUnavailableError, LedgerError, LedgerUnavailableError, StaleLeaseError
+from restore_worker.hot import assemble
 from restore_worker.ledger import Ledger
 from restore_worker.notification import tell_all
 from restore_worker.poller import poll
@@ -44,7 +45,6 @@ from restore_worker.shutdown import Shutdown
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.step import Step, in_time, step_of, told
 from restore_worker.stopping import WORKER_STOPPED, Stopped
-from restore_worker.template import assemble
 
 logger = logging.getLogger(__name__)
 
@@ -184,19 +184,26 @@ def _assemble(step: Step, record: RestoreRecord) -> None:
     if record.failed:
         step.finish(RestoreState.FAILED, _reasons(record))
         return
-    fragments = worker.current_ledger().fragments(record.id)
+    ledger = worker.current_ledger()
     try:
-        hot = assemble(fragments, record.description)
+        # What stacks were made of already is not cut anew: they would lose to each other what they have.
+        hots = ledger.templates(record.id) or assemble(
+            ledger.fragments(record.id), record.description, record.limits
+        )
+    except LedgerError:
+        raise  # the reconciler sends this again
     except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
         step.finish(RestoreState.FAILED, told(error))
         return
-    if hot is None or not (record.cloud and record.wants_stack):
-        step.finish(RestoreState.COMPLETE, hot=hot)
-    elif hot.open_parameters:
-        missing = ", ".join(hot.open_parameters)
-        step.finish(RestoreState.FAILED, f"nobody built what these parameters stand for: {missing}", hot)
+    missing = dict.fromkeys(name for hot in hots for name in hot.open_parameters)
+    if not hots or not (record.cloud and record.wants_stack):
+        step.finish(RestoreState.COMPLETE, hots=hots)
+    elif missing:
+        step.finish(
+            RestoreState.FAILED, f"nobody built what these parameters stand for: {', '.join(missing)}", hots
+        )
     else:
-        step.finish(RestoreState.CREATING, hot=hot)
+        step.finish(RestoreState.CREATING, hots=hots)
 
 
 def _reasons(record: RestoreRecord) -> str:
@@ -208,7 +215,7 @@ def _reasons(record: RestoreRecord) -> str:
 
 @app.task(name=canvas.CREATE_STACK, bind=True, ignore_result=True, max_retries=None)
 def create_stack(self: Task, restore_id: str) -> None:
-    """Hand the template to Heat; the poller sees to the rest."""
+    """Hand the templates to Heat; the poller sees to the rest, and sends this again for those that waited."""
     ledger, minutes = worker.current_ledger(), worker.current_settings().stack_minutes
     record = ledger.get(restore_id)
     if record.state in DESTROYED:
@@ -223,11 +230,14 @@ def create_stack(self: Task, restore_id: str) -> None:
         return
     with step_of(self, restore_id, RestoreState.CREATING) as step:
         try:
-            hand_over(ledger, record, minutes=minutes)
+            asked = hand_over(ledger, record, minutes=minutes)
         except LedgerError:
             raise  # the reconciler sends this again
         except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told
             step.failed(error, "Heat", again=in_time(record))
+        else:
+            if record.cut:
+                step.rest(f"{asked} of {len(record.cut)} stacks were begun")
 
 
 @app.task(name=canvas.POLL_STACKS, ignore_result=True)
@@ -237,8 +247,11 @@ def poll_stacks() -> None:
     with ledger.stacks.polling(worker.current_settings().lease_seconds / 2) as alone:
         if not alone:
             return
-        for restore_id in poll(ledger, worker.current_settings().stack_minutes):
-            canvas.send_discard(app, restore_id)
+        for restore_id, due in poll(ledger, worker.current_settings().stack_minutes):
+            if due is RestoreState.DISCARDING:
+                canvas.send_discard(app, restore_id)
+            else:
+                canvas.send_create_stack(app, restore_id)
 
 
 @app.task(name=canvas.DISCARD, bind=True, ignore_result=True, max_retries=None)

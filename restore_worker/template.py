@@ -1,4 +1,4 @@
-"""Fragments of a Heat Orchestration Template (HOT) and how they become one.
+"""Fragments of a Heat Orchestration Template (HOT).
 
 A plugin puts *fragments*, each under an original id: a `HeatResource` that Heat shall build, or a
 `HeatParameter` that stands for something already built (or, in a rendering, still to be built). A parent
@@ -11,27 +11,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import yaml
-
 from restore_worker.errors import TemplateError
-
-# Newton: the oldest version with lower-case deletion policies, so that old targets take the template too.
-HOT_VERSION = "2016-10-14"
 
 # A mapping of one of these names alone is a function call to some version of HOT, which has no way to quote it.
 _FUNCTION = re.compile(
     "and|contains|digest|equals|filter|get_(attr|file|param|resource)|if|list_(concat|concat_unique|join)|make_url|"
     "map_(merge|replace)|not|or|repeat|resource_facade|str_(replace|replace_strict|replace_vstrict|split)|yaql|"
     "Ref|Fn::.*"
-)
-# Strings that no YAML reader, 1.1 or 1.2, takes for anything but a string; all others are quoted.
-_PLAIN = re.compile(
-    r"(?!(y|yes|n|no|on|off|true|false|null|none|inf|nan)\Z)[a-z_][a-z0-9_./-]*(::[a-z0-9_]+)*",
-    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -191,127 +181,3 @@ def load_fragment(text: str | bytes) -> Fragment:
     fields["depends_on"] = tuple(Reference(each) for each in fields["depends_on"])
     fields["tells"] = tuple(fields["tells"])
     return HeatResource(**fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Hot:
-    """A whole template, and apart from it what is known of its parameters' values.
-
-    text: YAML; the same fragments give the same bytes.
-    values: by parameter name, physical ids of what is built already.
-    open_parameters: names of the parameters that have no value yet.
-    resources: how many there are for Heat to build.
-    """
-
-    text: str
-    values: Mapping[str, str]
-    open_parameters: Sequence[str]
-    resources: int
-
-    @property
-    def environment(self) -> str:
-        """The values as a Heat environment file (``openstack stack create -e``)."""
-        return _dump({"parameters": dict(self.values)})
-
-
-def assemble(fragments: Mapping[str, Fragment], description: str) -> Hot | None:
-    """Make one HOT of all fragments by original id; None if there is nothing for Heat to build.
-
-    Raises TemplateError if two fragments would bear one name or a reference leads nowhere.
-    """
-    by_name: dict[str, tuple[str, Fragment]] = {}
-    for original_id, fragment in fragments.items():
-        name = fragment_name(original_id, fragment)
-        if name in by_name:
-            raise TemplateError(f"{by_name[name][0]} and {original_id} would both be named {name}")
-        by_name[name] = (original_id, fragment)
-    resources: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
-    outputs: dict[str, Any] = {}
-    values: dict[str, str] = {}
-    for name in sorted(by_name):
-        original_id, fragment = by_name[name]
-        if isinstance(fragment, HeatParameter):
-            parameters[name] = _parameter(fragment)
-            if fragment.value is not None:
-                values[name] = fragment.value
-        else:
-            resources[name] = _resource(fragment)
-        if fragment.output:
-            kind = "get_param" if isinstance(fragment, HeatParameter) else "get_resource"
-            outputs[original_id] = {
-                "description": f"New id of {fragment.type} {fragment.title}".rstrip(),
-                "value": {kind: name},
-            }
-        for attribute in fragment.tells if isinstance(fragment, HeatResource) else ():
-            outputs[f"{original_id}.{attribute}"] = {
-                "description": f"{attribute} of {fragment.type} {fragment.title}".rstrip(),
-                "value": {"get_attr": [name, attribute]},
-            }
-    _check_references(resources, parameters)
-    if not resources:
-        return None
-    hot: dict[str, Any] = {"heat_template_version": HOT_VERSION, "description": description}
-    if parameters:
-        hot["parameters"] = parameters
-    hot |= {"resources": resources, "outputs": dict(sorted(outputs.items()))}
-    open_parameters = tuple(name for name in parameters if name not in values)
-    return Hot(_dump(hot), values, open_parameters, len(resources))
-
-
-def _parameter(parameter: HeatParameter) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "string", "description": parameter.description}
-    if parameter.constraint:
-        entry["constraints"] = [{"custom_constraint": parameter.constraint}]
-    return entry
-
-
-def _resource(resource: HeatResource) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": resource.type, "properties": dict(resource.properties)}
-    # A parameter is there before the stack: nothing to wait for.
-    names = sorted({each["get_resource"] for each in resource.depends_on if "get_resource" in each})
-    if names:
-        entry["depends_on"] = names
-    return entry
-
-
-def _check_references(resources: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    for name, entry in resources.items():
-        waits = (("get_resource", target) for target in entry.get("depends_on", ()))
-        for kind, target in (*references(entry["properties"]), *waits):
-            if target not in (resources if kind == "get_resource" else parameters):
-                raise TemplateError(f"{name} refers to {target}, which nobody restored")
-
-
-def references(value: Any) -> Iterable[tuple[str, str]]:
-    """Yield what a part of a template refers to: ``get_resource`` or ``get_param``, and the name."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in ("get_resource", "get_param") and isinstance(item, str) and len(value) == 1:
-                yield key, item
-            else:
-                yield from references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from references(item)
-
-
-class _Dumper(yaml.CSafeDumper):
-    """PyYAML's C dumper that quotes whatever any YAML reader could take for something else than text."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
-        """Write shared values out each time: Heat limits the aliases of a template."""
-        return True
-
-
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _PLAIN.fullmatch(text) else '"')
-
-
-_Dumper.add_representer(str, _text)
-_Dumper.add_representer(Reference, lambda dumper, reference: dumper.represent_dict(reference.items()))
-
-
-def _dump(data: Any) -> str:
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-    return text

@@ -146,6 +146,11 @@ def file_to_write(text: str) -> Path:
     return file
 
 
+def templates_to_write(text: str) -> Path:
+    """Return the path of a file, or of the directory for several templates; raises as `file_to_write` does."""
+    return Path(text) if Path(text).is_dir() else file_to_write(text)
+
+
 def _column(name: str) -> str:
     """Return a column's name as cliff compares it."""
     return name.lower().strip().replace(" ", "_")

@@ -11,14 +11,20 @@ from restore_worker import restore
 from restore_worker.changes import Change
 from restore_worker.checkpoint import Checkpoint
 from restore_worker.choice import Chosen
-from restore_worker.cli.arguments import STDOUT, CommandWithExample, add_request, add_source_cloud, file_to_write
+from restore_worker.cli.arguments import (
+    STDOUT,
+    CommandWithExample,
+    add_request,
+    add_source_cloud,
+    templates_to_write,
+)
 from restore_worker.cli.wording import Shown, aligned, grouped_findings, label, moment
 from restore_worker.errors import RestoreError, printable
-from restore_worker.export import write_hot
+from restore_worker.export import listed, only, write_hots
+from restore_worker.hot import Hot
 from restore_worker.plan import Finding, PlannedResource
 from restore_worker.plugin import Produces
 from restore_worker.render import Rendering
-from restore_worker.template import Hot
 
 _HOW = {
     Produces.RESOURCE: "by Heat",
@@ -45,10 +51,10 @@ class Plan(CommandWithExample, ShowOne):
         add_source_cloud(parser)
         parser.add_argument(
             "--output",
-            type=file_to_write,
+            type=templates_to_write,
             metavar="FILE",
             help="write the template there, - for stdout; known values of its parameters go beside it "
-            "(app.yaml: app.env.yaml)",
+            "(app.yaml: app.env.yaml); if there are several, FILE is a directory of them",
         )
         parser.add_argument(
             "--no-verify",
@@ -79,10 +85,10 @@ class Plan(CommandWithExample, ShowOne):
             source_cloud=parsed_args.source_cloud,
             verify=parsed_args.verify,
         )
-        if rendering.hot and parsed_args.output == STDOUT:
-            self.app.stdout.buffer.write(rendering.hot.text.encode())
-        elif rendering.hot and parsed_args.output:
-            write_hot(rendering.hot, parsed_args.output)
+        if rendering.hots and parsed_args.output == STDOUT:
+            self.app.stdout.buffer.write(only(rendering.hots).text.encode())
+        elif rendering.hots and parsed_args.output:
+            write_hots(rendering.hots, parsed_args.output)
         if parsed_args.output == STDOUT:
             # The template is the result; all else is talk.
             self.app.stdout = self.app.stderr
@@ -181,12 +187,32 @@ def _section(heading: str, lines: Sequence[str]) -> str:
 
 
 def _template(rendering: Rendering) -> Shown:
-    hot: Hot | None = rendering.hot
-    if hot is None:
+    hots = rendering.hots
+    if not hots:
         return Shown(None, "" if rendering.problems else "No template: there is nothing for Heat to build.")
-    size = len(hot.text.encode())
-    lines = [f"Template: {size} bytes, resources for Heat to build: {hot.resources}"]
-    if hot.open_parameters:
-        lines += ["Parameters that it leaves open:", *(f"  {name}" for name in hot.open_parameters)]
-    machine = {"resources": hot.resources, "bytes": size, "open_parameters": list(hot.open_parameters)}
-    return Shown(machine, "\n".join(lines))
+    size, resources = sum(hot.size for hot in hots), sum(hot.resources for hot in hots)
+    open_parameters = list(dict.fromkeys(name for hot in hots for name in hot.open_parameters))
+    lines = [f"Template: {size} bytes, resources for Heat to build: {resources}"]
+    if len(hots) > 1:
+        lines.append(_section(f"Too large for one stack: cut into {len(hots)}:", aligned(map(_stack, hots))))
+    if open_parameters:
+        lines += ["Parameters that it leaves open:", *(f"  {name}" for name in open_parameters)]
+    machine = {"resources": resources, "bytes": size, "open_parameters": open_parameters}
+    stacks = [
+        {
+            "number": hot.number,
+            "resources": hot.resources,
+            "bytes": hot.size,
+            "waits_for": list(hot.waits_for),
+            "takes_over": len(hot.borrowed),
+        }
+        for hot in hots
+    ]
+    return Shown(machine | {"stacks": stacks}, "\n".join(lines))
+
+
+def _stack(hot: Hot) -> tuple[str, ...]:
+    """Return what is shown of one of several stacks."""
+    after = f"after {listed(hot.waits_for)}" if hot.waits_for else "at once"
+    taken = f"takes over {len(hot.borrowed)} ids" if hot.borrowed else ""
+    return (f"stack {hot.number}", f"{hot.resources} resources", f"{hot.size} bytes", after, taken)

@@ -116,8 +116,8 @@ class _Progress:
         at_work = [
             f"{each.state} {_label(each.node)}" for each in self._restore.resources if each.state in _AT_WORK
         ]
-        stack = self._restore.stack.status
-        at_work += [f"stack {stack}"] if stack.endswith("_IN_PROGRESS") else []
+        stacks = (log.status for log in self._restore.stacks.values())
+        at_work += [f"stack {status}" for status in stacks if status.endswith("_IN_PROGRESS")]
         return f"{self._count} still {listed(at_work, 3) or 'waiting'}"
 
     @functools.cached_property

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from restore_worker import restore
-from restore_worker.cli.arguments import STDOUT, CommandWithExample, file_to_write
+from restore_worker.cli.arguments import STDOUT, CommandWithExample, templates_to_write
 from restore_worker.cli.progress import follow, follow_as_json, follow_on_screen
 from restore_worker.cli.wording import Shown, aligned, drill, grouped_findings, moment, owned, shown
 from restore_worker.entries import ResourceProgress, StackLog
 from restore_worker.errors import RestoreError, printable
-from restore_worker.export import write_hot
+from restore_worker.export import only, write_hots
 from restore_worker.states import FINAL_RESTORE_STATES
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Show(OfOneRestore, ShowOne):
     example = "restore-worker show 5f0c4a9e-... -c state -c reason"
     columns = (
         *("id", "state", "reason", "checkpoint", "plan", "bank", "cloud", "created", "updated", "drill"),
-        *("size", "left", "failed", "resources", "stack", "belongings", "findings"),
+        *("size", "left", "failed", "resources", "stacks", "belongings", "findings"),
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
@@ -93,7 +93,7 @@ class Show(OfOneRestore, ShowOne):
             record.left,
             record.failed,
             _resources(found.resources),
-            _stack(found.stack),
+            _stacks(found.stacks),
             owned(found.belongings),
             grouped_findings(found.findings),
         )
@@ -148,30 +148,34 @@ class Template(OfOneRestore):
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--output",
-            type=file_to_write,
+            type=templates_to_write,
             metavar="FILE",
             default=STDOUT,
-            help="file to write; known values of its parameters go beside it (app.yaml: app.env.yaml)",
+            help="file to write; known values of its parameters go beside it (app.yaml: app.env.yaml); if there "
+            "are several templates, FILE is a directory of them",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Write the template."""
         found = restore.get(parsed_args.id)
-        hot = found.template
-        if hot is None:
+        hots = found.templates
+        if not hots:
             state = found.status.state
             why = "there is nothing for Heat to build" if state in FINAL_RESTORE_STATES else "not yet"
             raise RestoreError(f"restore {found.id} is {state} and has no template: {why}")
         if parsed_args.output == STDOUT:
-            self.app.stdout.buffer.write(hot.text.encode())
+            self.app.stdout.buffer.write(only(hots).text.encode())
         else:
-            write_hot(hot, parsed_args.output)
+            write_hots(hots, parsed_args.output)
 
 
-def _stack(log: StackLog) -> Shown:
-    machine = {"id": log.id, "status": log.status, "reason": log.reason}
-    return Shown(machine if log.status else None, printable(f"{log.status} {log.id}".strip()))
+def _stacks(logs: Mapping[str, StackLog]) -> Shown:
+    there = {name: log for name, log in logs.items() if log.status}
+    machine = [
+        {"name": name, "id": log.id, "status": log.status, "reason": log.reason} for name, log in there.items()
+    ]
+    return Shown(machine, "\n".join(printable(f"{log.status} {log.id}".strip()) for log in there.values()))
 
 
 def _resources(resources: Sequence[ResourceProgress]) -> Shown:

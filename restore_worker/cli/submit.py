@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 
 from restore_worker import restore
-from restore_worker.cli.arguments import CommandWithExample, add_request, add_source_cloud, file_to_write
+from restore_worker.cli.arguments import CommandWithExample, add_request, add_source_cloud, templates_to_write
 from restore_worker.cli.progress import follow, follow_on_screen
 from restore_worker.cli.wording import owned
 
@@ -90,7 +90,7 @@ class _Submitting(CommandWithExample):
             logger.info("`restore-worker watch %s` shows how it goes on", submitted.id)
             return
         submitted.wait()
-        if submitted.template is None:
+        if not submitted.templates:
             logger.info("there is nothing for Heat to build, so there is no template")
         if belongings := submitted.belongings:
             logger.info("%s", owned(belongings).human_readable())
@@ -117,7 +117,7 @@ class Submit(_Submitting):
         )
         parser.add_argument(
             "--export",
-            type=file_to_write,
+            type=templates_to_write,
             metavar="FILE",
             help="with --wait or --watch: write the template there "
             "(later: restore-worker template ID --output FILE)",

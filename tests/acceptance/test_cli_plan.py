@@ -68,9 +68,9 @@ def test_programs_get_one_object(plan):
     assert found["problems"] == []
     rendering = restore.plan("latest", bank=WEBAPP)
     assert found["template"] == {
-        "resources": rendering.hot.resources,
-        "bytes": len(rendering.hot.text.encode()),
-        "open_parameters": list(rendering.hot.open_parameters),
+        "resources": rendering.hots[0].resources,
+        "bytes": len(rendering.hots[0].text.encode()),
+        "open_parameters": list(rendering.hots[0].open_parameters),
     }
     keys = [f"{each['type']}#{each['id']}" for each in found["resources"]]
     for place, each in enumerate(found["resources"]):
@@ -183,7 +183,7 @@ def test_a_broken_site_map_is_refused_with_file_and_line(plan, site_map):
 def test_the_file_has_the_bytes_of_the_template(plan, tmp_path):
     file = tmp_path / "app.yaml"
     done = plan("--output", str(file))
-    hot = restore.plan("latest", bank=WEBAPP).hot
+    (hot,) = restore.plan("latest", bank=WEBAPP).hots
     assert file.read_bytes() == hot.text.encode()
     assert f"template: {file}\n" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"app.yaml", "app.env.yaml"}
@@ -208,7 +208,7 @@ def test_only_the_template_goes_to_stdout(tmp_path):
         check=True,
         cwd=tmp_path,
     )
-    assert done.stdout == restore.plan("latest", bank=WEBAPP).hot.text.encode()
+    assert done.stdout == restore.plan("latest", bank=WEBAPP).hots[0].text.encode()
     assert done.stderr.startswith(b"Checkpoint 3d60acf8-")
     assert list(tmp_path.iterdir()) == []
 

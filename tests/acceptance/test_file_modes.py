@@ -10,8 +10,8 @@ import redis
 
 from restore_worker import embedded
 from restore_worker.errors import RestoreError
-from restore_worker.export import write_hot
-from restore_worker.template import Hot
+from restore_worker.export import write_hots
+from restore_worker.hot import Hot
 from tests.support import processes
 from tests.support.bank_servers import WEBAPP
 from tests.support.processes import Program
@@ -95,7 +95,7 @@ def test_a_link_of_another_user_is_not_followed(tmp_path, monkeypatch):
     # Only root could make a link of another user.
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     with pytest.raises(RestoreError, match="another user"):
-        write_hot(HOT, link)
+        write_hots([HOT], link)
     assert (tmp_path / "mine").read_text() == "mine"
 
 
@@ -104,6 +104,6 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     file.write_text("old")
     broken = Hot("half of a pair \ud800", {}, (), 1)
     with pytest.raises(UnicodeEncodeError):
-        write_hot(broken, file)
+        write_hots([broken], file)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.exceptions import RedisError
 
-from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE
+from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE, stack_name
+from restore_worker.hot import Hot
 from restore_worker.ledger import Ledger
-from restore_worker.stack import stack_name
 from restore_worker.states import ResourceState
-from restore_worker.template import Hot
 
 if TYPE_CHECKING:
     from tests.chaos.run import Run

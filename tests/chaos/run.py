@@ -87,7 +87,7 @@ class Run:
         bank = self.folder / "bank"
         banks.write(self.graph.checkpoint(), bank / "karbor")
         # The same with and without a cloud, which need not answer.
-        planned = restore.plan("latest", bank=bank).hot
+        (planned,) = restore.plan("latest", bank=bank).hots
         self._start()
         submitted = restore.submit("latest", bank=bank, cloud="stub")
         (self.folder / "restore").write_text(submitted.id)

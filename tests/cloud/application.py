@@ -28,6 +28,7 @@ class Application:
     web: server that boots from ``image``, with ``data`` attached in that order and a floating IP.
     db: server that boots from the volume ``boot``, with ``db_data`` attached in that order and a port in both networks.
     loose: volume that no server has.
+    more, more_volumes: servers and volumes that a test has added.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Application:
     data: tuple[str, ...]
     db_data: tuple[str, ...]
     loose: str
+    more: tuple[str, ...] = ()
+    more_volumes: tuple[str, ...] = ()
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -98,6 +101,15 @@ def build(cloud: Connection, name: str, disks: Path, *, public: str = "public", 
     external = cloud.network.find_network(public, ignore_missing=False).id
     cloud.network.create_ip(floating_network_id=external, port_id=port.id)
     return Application(name, (networks.front, networks.back), image, web, db, boot, data, db_data, loose)
+
+
+def add_volume(cloud: Connection, name: str, server: str, disks: Path) -> str:
+    """Attach another volume of 1 GiB to a server and return its id; disks: as of `build`."""
+    volume = cloud.block_storage.create_volume(name=name, size=1, volume_type="standard")
+    cloud.block_storage.wait_for_status(volume, "available", ["error"], interval=0.5, wait=_PATIENCE)
+    fill(volume_file(disks, volume.id), random.Random(name))
+    _attach(cloud, server, volume.id)
+    return str(volume.id)
 
 
 def _image(cloud: Connection, name: str, data: bytes) -> str:

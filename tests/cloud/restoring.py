@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from openstack.connection import Connection
 
 from restore_worker import restore
-from restore_worker.stack import stack_name
+from restore_worker.entries import StackLog, stack_name
 from restore_worker.states import FINAL_RESTORE_STATES, RestoreState
 from tests.cloud.small import PARAMETERS, Small, small
 from tests.support import banks
@@ -70,9 +70,9 @@ class Restoring:
         self.restores.append(restore.get(restore_id))
         return self.restores[-1]
 
-    def stack(self, submitted: restore.Restore) -> Any:
-        """Return the restore's stack as the cloud shows it, None if there is none."""
-        found = self.connection.orchestration.find_stack(stack_name(submitted.id))
+    def stack(self, submitted: restore.Restore, number: int = 0) -> Any:
+        """Return the restore's stack of that number as the cloud shows it, None if there is none."""
+        found = self.connection.orchestration.find_stack(stack_name(submitted.id, number))
         # For a moment, one that is just deleted still has its name.
         return None if found is None or found.status == "DELETE_COMPLETE" else found
 
@@ -85,14 +85,23 @@ class Restoring:
         every = self.connection.block_storage.volumes()
         return [each for each in every if each.metadata.get("restore_worker_restore") == submitted.id]
 
+    def _delete(self, submitted: restore.Restore, number: int, *, wait: bool) -> None:
+        name = stack_name(submitted.id, number)
+        if self.stack(submitted, number) is not None:
+            self.connection.orchestration.delete_stack(name)
+        if wait:
+            wait_until(lambda: self.stack(submitted, number) is None, f"the end of stack {name}", 120)
+
     def clean(self) -> None:
         """Delete all that the restores made."""
         for submitted in self.restores:
-            if self.stack(submitted) is not None:
-                self.connection.orchestration.delete_stack(stack_name(submitted.id))
+            # Those first that took something over from others.
+            turns = sorted(submitted.status.stacks, reverse=True)
+            for number in turns:
+                self._delete(submitted, number, wait=len(turns) > 1)
         for submitted in self.restores:
-            name = stack_name(submitted.id)
-            wait_until(lambda: self.stack(submitted) is None, f"the end of stack {name}", 120)  # noqa: B023 - waited for here
+            for number in submitted.status.stacks:
+                self._delete(submitted, number, wait=True)
         mine = {each.id for each in self.restores}
 
         def volumes() -> list[Any]:
@@ -106,6 +115,12 @@ class Restoring:
             for image in self.images(submitted):
                 self.connection.image.delete_image(image.id)
         wait_until(lambda: not volumes(), "the end of the volumes", SECONDS)
+
+
+def noted(submitted: restore.Restore) -> StackLog:
+    """Return what the restore has noted of its only stack."""
+    (log,) = submitted.stacks.values()
+    return log
 
 
 def reach(submitted: restore.Restore, state: RestoreState, seconds: float = SECONDS) -> None:

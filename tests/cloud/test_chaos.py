@@ -12,7 +12,7 @@ from restore_worker import restore
 from restore_worker.states import FINAL_RESTORE_STATES, RestoreState
 from tests.cloud.openstack_cloud import processes
 from tests.cloud.openstack_cloud.cloud import Cloud
-from tests.cloud.restoring import SECONDS, Restoring
+from tests.cloud.restoring import SECONDS, Restoring, noted
 from tests.cloud.small import Small
 from tests.support.processes import wait_until
 
@@ -41,7 +41,7 @@ def assert_whole(restoring: Restoring, submitted: restore.Restore, application: 
     connection, name = restoring.connection, application.checkpoint.plan_name
     query = {"tags": f"restore:{submitted.id}", "show_deleted": "true"}
     stacks = connection.orchestration.get("/stacks", params=query).json()["stacks"]
-    assert [each["id"] for each in stacks] == [submitted.stack.id]
+    assert [each["id"] for each in stacks] == [noted(submitted).id]
     known = {each.id for each in submitted.belongings}
     volumes = [each for each in connection.block_storage.volumes() if (each.name or "").startswith(name)]
     servers = [each for each in connection.compute.servers() if each.name.startswith(name)]
@@ -63,7 +63,7 @@ def see_to_the_end(restoring: Restoring, submitted: restore.Restore) -> None:
 def given_up_by_nova(restoring: Restoring, submitted: restore.Restore) -> bool:
     """Whether all that the stack lacks is the attachment of a volume that is free again: Cinder died as Nova did that."""
     connection = restoring.connection
-    resources = connection.orchestration.get(f"/stacks/{submitted.stack.id}/resources").json()["resources"]
+    resources = connection.orchestration.get(f"/stacks/{noted(submitted).id}/resources").json()["resources"]
     lacking = [each["resource_type"] for each in resources if each["resource_status"] != "CREATE_COMPLETE"]
     volumes = [each.status for each in restoring.volumes(submitted)]
     return lacking == ["OS::Cinder::VolumeAttachment"] and volumes == ["available"]

@@ -11,8 +11,9 @@ from openstack.exceptions import raise_from_response
 
 from restore_worker import cloud as clouds
 from restore_worker.errors import CloudError, CloudUnavailableError
+from restore_worker.hot import assemble
 from restore_worker.stack import Heat
-from restore_worker.template import HeatResource, assemble
+from restore_worker.template import HeatResource
 
 pytestmark = pytest.mark.disturbs
 
@@ -83,7 +84,7 @@ def test_an_unrestricted_one_is_refused_where_keystone_lets_it_make_no_trust(cre
 
 
 def test_an_unrestricted_one_is_good_where_keystone_lets_it_make_a_trust(cloud, credential):
-    nothing = assemble({"one": HeatResource("OS::Heat::None", {})}, "nothing")
+    (nothing,) = assemble({"one": HeatResource("OS::Heat::None", {})}, "nothing")
     assert nothing is not None
     with cloud.configured(
         "keystone", {"security_compliance": {"allow_insecure_application_credential_trust_escalation": True}}

@@ -16,7 +16,7 @@ from restore_worker.states import RestoreState
 from tests.cloud import removal
 from tests.cloud.disks import fill, volume_file
 from tests.cloud.openstack_cloud.site import Site
-from tests.cloud.restoring import Restoring
+from tests.cloud.restoring import Restoring, noted
 from tests.cloud.small import PARAMETERS
 from tests.cloud.volumes import await_backup, begin_backup, read_volume
 from tests.support import banks
@@ -194,7 +194,7 @@ def test_what_a_quota_refused_is_built_once_it_is_raised(worker, restoring: Rest
     assert "Quota exceeded for ram" in reason
     assert last.name in reason
     stack, whole = restoring.stack(submitted), listed(submitted)
-    assert (stack.status, stack.id) == ("CREATE_FAILED", submitted.stack.id)
+    assert (stack.status, stack.id) == ("CREATE_FAILED", noted(submitted).id)
     assert whole == existing(restoring, submitted)
 
     submitted.resume()
@@ -289,7 +289,7 @@ def test_a_stack_deleted_behind_our_back_is_made_again(worker, restoring: Restor
     worker(options=["--beat"])
     submitted = restoring.submit(restoring.small())
     # One that is deleted before Heat has answered is made once more.
-    first = wait_until(lambda: submitted.stack.id and restoring.stack(submitted), "its stack", SECONDS)
+    first = wait_until(lambda: noted(submitted).id and restoring.stack(submitted), "its stack", SECONDS)
     demo.orchestration.delete_stack(first.id)
     assert f"stack {first.name} was deleted by somebody else" in failure(submitted)
     assert restoring.stack(submitted) is None
@@ -304,8 +304,8 @@ def test_a_stack_deleted_behind_our_back_is_made_again(worker, restoring: Restor
 
     submitted.resume()
     complete(submitted)
-    assert restoring.stack(submitted).id == submitted.stack.id
-    assert len({first.id, second.id, submitted.stack.id}) == 3
+    assert restoring.stack(submitted).id == noted(submitted).id
+    assert len({first.id, second.id, noted(submitted).id}) == 3
     assert listed(submitted) == existing(restoring, submitted)
 
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from restore_worker import restore
-from restore_worker.stack import stack_name
+from restore_worker.entries import stack_name
 from restore_worker.states import RestoreState
 from tests.cloud.openstack_cloud.site import clouds_yaml
-from tests.cloud.restoring import SECONDS, Restoring, hear, reach, see
+from tests.cloud.restoring import SECONDS, Restoring, hear, noted, reach, see
 from tests.support.processes import Program, wait_until
 
 pytestmark = pytest.mark.disturbs
@@ -39,7 +39,7 @@ def stacks_ever(restoring: Restoring, submitted: restore.Restore) -> list[str]:
 
 def complete_with_one_stack(restoring: Restoring, submitted: restore.Restore) -> None:
     reach(submitted, RestoreState.COMPLETE)
-    assert stacks_ever(restoring, submitted) == [submitted.stack.id]
+    assert stacks_ever(restoring, submitted) == [noted(submitted).id]
 
 
 # Tokens
@@ -67,10 +67,10 @@ def test_heat_that_may_not_log_in_again_fails_and_the_reason_names_its_setting(w
     assert "HTTP 401" in submitted.status.reason
     assert "reauthentication_auth_method = trusts" in submitted.status.reason
     # With tokens that last, what is there is used.
-    stack = submitted.stack.id
+    stack = noted(submitted).id
     submitted.resume()
     complete_with_one_stack(restoring, submitted)
-    assert submitted.stack.id == stack
+    assert noted(submitted).id == stack
 
 
 def test_heat_with_trusts_outlives_the_token(worker, restoring, cloud):
@@ -199,7 +199,7 @@ def test_a_worker_killed_between_heats_creation_and_our_note_makes_no_second_sta
     query = {"tags": f"restore:{submitted.id}"}
     see(submitted, lambda: demo.orchestration.get("/stacks", params=query).json()["stacks"], "the stack")
     first.kill()
-    assert submitted.stack.id == ""
+    assert noted(submitted).id == ""
     worker(options=["--beat"], env=soon)
     complete_with_one_stack(restoring, submitted)
     assert restoring.stack(submitted).name == stack_name(submitted.id)

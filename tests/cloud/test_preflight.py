@@ -13,10 +13,11 @@ from openstack.connection import Connection
 
 from restore_worker import restore
 from restore_worker.errors import RefusedError
+from restore_worker.hot import assemble
 from restore_worker.plan import Finding, Severity
 from restore_worker.stack import Heat
 from restore_worker.stack_preview import refusals
-from restore_worker.template import HeatResource, HeatTemplate, assemble
+from restore_worker.template import HeatResource, HeatTemplate
 from tests.cloud.restoring import Restoring
 from tests.cloud.small import PARAMETERS, Small
 from tests.support import nodes
@@ -140,7 +141,7 @@ def test_what_heat_refuses_is_told_with_resource_and_property() -> None:
         "lan", HeatResource("OS::Neutron::Subnet", {"network": "no-such-net", "cidr": "10.0.0.0/8"})
     )
     template.put_resource("net", HeatResource("OS::Neutron::Net", {"name": "net"}))
-    hot = assemble(template.fragments, "a test")
+    (hot,) = assemble(template.fragments, "a test")
     assert hot is not None
     told = list(refusals(hot, lambda part: Heat("demo").try_template(part, hot.values)))
     assert {(each.type, each.id, each.name, each.field) for each in told} == {

@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
+from restore_worker.cut import Limits
 from restore_worker.errors import CloudError
+from restore_worker.hot import Hot, assemble
 from restore_worker.stack import Heat, Stack, StackEvent
-from restore_worker.template import HeatParameter, HeatResource, HeatTemplate, Hot, Reference, assemble
+from restore_worker.template import HeatParameter, HeatResource, HeatTemplate, Reference
 
 pytestmark = pytest.mark.disturbs
 
@@ -71,7 +73,7 @@ def hot_of(values: dict[str, str] | None = None, **resources: HeatResource) -> H
         template.put_parameter(name, HeatParameter(value, "Test::Value"))
     for name, resource in resources.items():
         template.put_resource(name, resource)
-    hot = assemble(template.fragments, "test of a stack")
+    (hot,) = assemble(template.fragments, "test of a stack")
     assert hot is not None
     return hot
 
@@ -190,46 +192,42 @@ def sized(resources: int, size: int) -> Hot:
 
 def test_there_is_room_for_a_thousand_resources_and_it_is_soon_known(heat):
     begun = time.monotonic()
-    heat.try_room(sized(1000, 500_000))
+    assert heat.smaller(sized(1000, 500_000)) is None
     assert time.monotonic() - begun < 10
 
 
-def test_a_template_that_is_too_large_is_told(heat):
-    with pytest.raises(
-        CloudError, match=r"no stack of 1 resources and 600000 characters: .*600000.*exceeds maximum"
-    ):
-        heat.try_room(sized(1, 600_000))
+def test_how_large_a_template_may_be_heat_says(heat):
+    assert heat.smaller(sized(1, 600_000)) == Limits(1, 524_288)
 
 
-def test_a_request_that_is_too_large_is_told_though_the_template_is_not(heat, restore_id):
+def test_a_request_that_is_too_large_is_known_though_the_template_is_not(heat, restore_id):
     # Some text that a user gave, such as a description: 1 MiB is the limit, and each such character takes six bytes.
     text = "ж" * 180_000
     large = hot_of(one=HeatResource("OS::Heat::Value", {"value": text}))
     assert len(large.text) < 500_000
     told = r"Request limit exceeded: JSON body size \(\d+ bytes\) exceeds maximum allowed size \(1048576 bytes\)"
-    with pytest.raises(CloudError, match=rf"no stack of 1 resources and \d+ characters: {told}: restore less"):
-        heat.try_room(large)
+    limits = heat.smaller(large)
+    assert limits is not None
+    assert large.size * 0.9 < limits.bytes < large.size
     # It is so, not merely thought to be so.
     with pytest.raises(CloudError, match=told):
         heat.preview(restore_id, large)
     smaller = hot_of(one=HeatResource("OS::Heat::Value", {"value": text[:170_000]}))
-    heat.try_room(smaller)
+    assert heat.smaller(smaller) is None
     heat.preview(restore_id, smaller)
 
 
-def test_limits_of_heat_are_told_before_anything_is_made(cloud, demo, heat, restore_id):
+def test_limits_of_heat_are_known_before_anything_is_made(cloud, demo, heat, restore_id):
     limits = {"max_resources_per_stack": 3, "max_stacks_per_tenant": len(list(demo.orchestration.stacks())) + 1}
     with cloud.configured("heat", {"DEFAULT": limits}):
-        heat.try_room(sized(3, 1000))
-        with pytest.raises(
-            CloudError, match=r"no stack of 4 resources .*: Maximum resources per stack exceeded: restore"
-        ):
-            heat.try_room(sized(4, 1000))
+        assert heat.smaller(sized(3, 1000)) is None
+        assert heat.smaller(sized(4, 1000)) == Limits(3, 1000)
+        assert heat.smaller(sized(1000, 200_000)) == Limits(3, 200_000)
         create(heat, restore_id, hot_of(one=thing()))
         with pytest.raises(
             CloudError, match=r"maximum stacks per tenant.*delete some stacks: have the limit raised"
         ):
-            heat.try_room(sized(3, 1000))
+            heat.smaller(sized(3, 1000))
 
 
 def test_there_is_no_stack_where_there_is_none(heat):

@@ -53,7 +53,7 @@ def test_after_success_new_ids_and_addresses_are_told(working, restoring, demo, 
     assert done.returncode == 0, done.stderr
     shown = json.loads(cli("show", submitted.id, "-f", "json").stdout)
     assert shown["state"] == "complete"
-    assert shown["stack"]["status"] == "CREATE_COMPLETE"
+    assert [each["status"] for each in shown["stacks"]] == ["CREATE_COMPLETE"]
     new = {each["original_id"]: each for each in shown["belongings"] if each["original_id"]}
     assert new.keys() >= {application.image, application.volume, application.network, application.server}
 
@@ -225,7 +225,7 @@ def test_cancel_while_heat_builds_and_resume(stopped, restoring, cli):
     wait_until(lambda: stopped.stack.status == "CREATE_FAILED", "that it is known how Heat ended", SECONDS)
     shown = json.loads(cli("show", stopped.id, "-f", "json").stdout)
     stack = restoring.stack(stopped)
-    assert (shown["state"], shown["stack"]["id"]) == ("cancelled", stack.id)
+    assert (shown["state"], shown["stacks"][0]["id"]) == ("cancelled", stack.id)
     before = {each["id"]: each for each in shown["belongings"]}
     assert {each["type"] for each in before.values()} > {
         "OS::Nova::Server",

@@ -34,9 +34,9 @@ def test_metadata_that_are_replaced_after_the_plan_change_nothing(kind: BankKind
     name = f"replaced-{next(_numbers)}"
     bank = open_bank(kind.put(name, webapp()))
     plan = make_plan(bank, CHECKPOINT)
-    expected = render(plan, verify=False).hot
+    expected = render(plan, verify=False).hots
     kind.put(name, {key: raw(content) for key in webapp() if key.endswith(("/metadata", "/index.json"))})
-    assert render(plan, verify=False).hot == expected
+    assert render(plan, verify=False).hots == expected
 
 
 def test_an_index_is_read_once(kind: BankKind, monkeypatch: pytest.MonkeyPatch) -> None:

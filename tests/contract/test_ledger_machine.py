@@ -18,8 +18,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from restore_worker.cut import Limits
 from restore_worker.entries import QUEUE, TRANSFER_QUEUE, AttemptLimits, Built, Claimed, Held, StackLog
 from restore_worker.errors import LedgerError
+from restore_worker.hot import Borrowed, Hot
 from restore_worker.ledger import Ledger
 from restore_worker.stack_ledger import StackChange
 from restore_worker.states import (
@@ -45,6 +47,13 @@ FRAGMENTS = st.dictionaries(
     st.sampled_from([HeatResource("Type::A", {"name": "a"}), HeatParameter("physical", "Type::B")]),
     min_size=1,
     max_size=1,
+)
+# One stack, or of several the first two.
+NUMBERS = st.sampled_from([0, 0, 1, 2])
+ALONE = Hot("text", {"p": "1"}, (), 2)
+SEVERAL = (
+    Hot("one", {}, (), 1, number=1),
+    Hot("two", {}, ("p_b",), 1, number=2, waits_for=(1,), borrowed={"p_a": Borrowed(1, "a")}),
 )
 GRAPHS = st.integers(4, MOST).flatmap(
     lambda size: st.tuples(
@@ -184,29 +193,48 @@ class SameCalls(RuleBasedStateMachine):
         self.both(lambda ledger: ledger.note_gone(self.id, index, token, "volume"))
         self.both(lambda ledger: ledger.discarded(self.id, index, ["volume"]))
 
-    @rule(data=st.data(), mark=st.sampled_from(["", "one", "two"]), keep=st.booleans(), asks=st.booleans())
-    def ask_heat(self, data: Any, mark: str, keep: bool, asks: bool) -> None:
+    @rule(
+        data=st.data(),
+        mark=st.sampled_from(["", "one", "two"]),
+        keep=st.booleans(),
+        asks=st.booleans(),
+        number=NUMBERS,
+    )
+    def ask_heat(self, data: Any, mark: str, keep: bool, asks: bool, number: int) -> None:
         state = data.draw(self.likely_state())
-        begun = self.both(lambda ledger: ledger.stacks.begin(self.id, state, mark, keep=keep))
+        begun = self.both(lambda ledger: ledger.stacks.begin(self.id, state, mark, keep=keep, number=number))
         if begun and asks:
-            self.both(lambda ledger: ledger.stacks.asked(self.id, state, f"stack {mark}"))
+            self.both(lambda ledger: ledger.stacks.asked(self.id, state, f"stack {mark}", number=number))
 
-    @rule(data=st.data(), seen=st.sampled_from(["", "1", "2"]), name=st.sampled_from(["a", "b"]))
-    def look_at_heat(self, data: Any, seen: str, name: str) -> None:
+    @rule(data=st.data(), finished=st.integers(0, 2))
+    def ask_no_more(self, data: Any, finished: int) -> None:
         state = data.draw(self.likely_state())
-        before = data.draw(st.sampled_from([self.twin.stacks.get(self.id).seen] * 3 + ["1"]))
+        self.both(lambda ledger: ledger.stacks.rest(self.id, state, 2, finished))
+
+    @rule(limits=st.none() | st.builds(Limits))
+    def limit(self, limits: Limits | None) -> None:
+        self.both(lambda ledger: ledger.limit(self.id, limits))
+
+    @rule(data=st.data(), seen=st.sampled_from(["", "1", "2"]), name=st.sampled_from(["a", "b"]), number=NUMBERS)
+    def look_at_heat(self, data: Any, seen: str, name: str, number: int) -> None:
+        state = data.draw(self.likely_state())
+        before = data.draw(st.sampled_from([self.twin.stacks.get(self.id, number).seen] * 3 + ["1"]))
         log, built = StackLog("stack", f"STATUS_{seen}", "", seen), Built(name, "Type::A", seen, "", "physical")
         changes = [StackChange(name, seen, "reason")]
-        self.both(lambda ledger: ledger.stacks.observe(self.id, state, log, changes, [built], seen_before=before))
+        self.both(
+            lambda ledger: ledger.stacks.observe(
+                self.id, state, log, changes, [built], seen_before=before, number=number
+            )
+        )
         self.both(lambda ledger: ledger.stacks.tell(self.id, state, f"after {seen}"))
 
-    @rule(data=st.data(), keep=st.booleans(), ends=st.sampled_from(["finish", "gone", "unfollow"]))
-    def leave_heat(self, data: Any, keep: bool, ends: str) -> None:
+    @rule(data=st.data(), keep=st.booleans(), ends=st.sampled_from(["finish", "gone", "unfollow"]), number=NUMBERS)
+    def leave_heat(self, data: Any, keep: bool, ends: str, number: int) -> None:
         state = data.draw(self.likely_state())
         if ends == "finish":
-            self.both(lambda ledger: ledger.stacks.finish(self.id, state, {"a": "1"}))
+            self.both(lambda ledger: ledger.stacks.finish(self.id, state, {"a": "1"}, number=number))
         elif ends == "gone":
-            self.both(lambda ledger: ledger.stacks.gone(self.id, state, keep=keep))
+            self.both(lambda ledger: ledger.stacks.gone(self.id, state, keep=keep, number=number))
         else:
             self.both(lambda ledger: ledger.stacks.unfollow(self.id, state))
 
@@ -220,7 +248,9 @@ class SameCalls(RuleBasedStateMachine):
         pairs = sorted(each for each in RESTORE_TRANSITIONS if each[1] not in others)
         likely = [each for each in pairs if each[0] is self.state]
         old, new = data.draw(st.sampled_from(likely * 4 + pairs))
-        self.both(lambda ledger: ledger.move(self.id, old, new, "reason"))
+        hots = data.draw(st.sampled_from([(), (ALONE,), SEVERAL]))
+        self.both(lambda ledger: ledger.move(self.id, old, new, "reason", hots))
+        self.both(lambda ledger: [ledger.template(self.id, number) for number in range(3)])
 
     @precondition(lambda self: self.state in FINAL_RESTORE_STATES)
     @rule(at_once=st.booleans())
@@ -270,7 +300,11 @@ class SameCalls(RuleBasedStateMachine):
 
     @invariant()
     def they_agree_on_the_stack(self) -> None:
-        self.both(lambda ledger: (ledger.stacks.get(self.id), ledger.stacks.built(self.id)))
+        self.both(lambda ledger: (ledger.stacks.any(self.id), ledger.stacks.built(self.id)))
+        for number in range(3):
+            self.both(
+                lambda ledger: (ledger.stacks.get(self.id, number), ledger.stacks.built(self.id, number))  # noqa: B023 - asked at once
+            )
         self.both(lambda ledger: (ledger.stacks.followed(), ledger.all_made(self.id)))
 
     @invariant()

@@ -8,8 +8,9 @@ import pytest
 
 from restore_worker.entries import Claimed, Held, Idle
 from restore_worker.errors import LedgerError, StaleLeaseError
+from restore_worker.hot import Hot
 from restore_worker.states import RESTORE_TRANSITIONS, ResourceState, RestoreState, may_follow
-from restore_worker.template import HeatParameter, HeatResource, Hot
+from restore_worker.template import HeatParameter, HeatResource
 from tests.support.restores import (
     LONG,
     AnyLedger,
@@ -90,7 +91,7 @@ def test_nothing_is_assembled_as_long_as_something_is_left(ledger: AnyLedger) ->
 def test_the_template_comes_with_the_step_that_made_it(ledger: AnyLedger) -> None:
     restore_id = bring(ledger, RestoreState.ASSEMBLING)
     hot = Hot("heat_template_version: '2016-10-14'\n# ü\n", {"p_volume": "physical"}, ("p_image",), 3)
-    assert ledger.move(restore_id, RestoreState.ASSEMBLING, RestoreState.CREATING, hot=hot)
+    assert ledger.move(restore_id, RestoreState.ASSEMBLING, RestoreState.CREATING, hots=[hot])
     assert ledger.move(restore_id, RestoreState.CREATING, RestoreState.COMPLETE)
     assert ledger.template(restore_id) == hot
 

@@ -9,6 +9,7 @@ import redis
 from restore_worker.entries import Claimed, Held, StackLog
 from restore_worker.ledger import Ledger
 from restore_worker.ledger_reader import DUE, FOLLOWED, keys_of
+from restore_worker.stack_ledger import Begun
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.template import HeatResource, dump_fragment
 from tests.support import restores
@@ -55,7 +56,9 @@ class Today:
         return self.ledger.look(restore_id, index, {}) is not None
 
     def ask(self, restore_id):
-        assert self.ledger.stacks.begin(restore_id, RestoreState.CREATING, "none", keep=True) == ("none", False)
+        assert self.ledger.stacks.begin(restore_id, RestoreState.CREATING, "none", keep=True) == Begun(
+            "none", asked=False
+        )
         return self.ledger.stacks.asked(restore_id, RestoreState.CREATING, "stack-1")
 
     def observe(self, restore_id):

@@ -334,7 +334,7 @@ def test_heat_takes_what_the_example_makes(tmp_path):
     exec(PLUGIN, module.__dict__)
     registry = Registry([module.KeyPairPlugin()])
     rendering = render(make_plan(open_bank(str(tmp_path)), "latest", registry=registry), registry=registry)
-    assert judge(rendering.hot.text) == [f"key_pair_{KEY_ID}"]
+    assert judge(rendering.hots[0].text) == [f"key_pair_{KEY_ID}"]
     assert [finding.field for finding in rendering.findings] == ["user_id"]
 
 

@@ -17,10 +17,10 @@ from restore_worker.bank.contract import PIECE, check_key, check_size, is_key
 from restore_worker.catalogue import list_checkpoints, resolve
 from restore_worker.checkpoint import parse_checkpoint
 from restore_worker.errors import MissingObjectError, RestoreError, printable
+from restore_worker.hot import Hot
 from restore_worker.plan import make_plan
 from restore_worker.registry import installed
 from restore_worker.render import render
-from restore_worker.template import Hot
 from tests.support.banks import BankCheckpoint, chunked
 from tests.support.sample_banks import SAMPLES
 from tests.support.tenants import tenant
@@ -116,8 +116,8 @@ def metadata(data: bytes) -> None:
     for problem in rendering.problems:
         assert "broke:" not in problem.text, problem
         assert printable(str(problem)) == str(problem)
-    if rendering.hot:
-        check_functions(rendering.hot)
+    if rendering.hots:
+        check_functions(rendering.hots[0])
 
 
 def chunks(data: bytes) -> None:

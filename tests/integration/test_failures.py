@@ -46,7 +46,7 @@ def attempts(submitted):
 
 
 def planned(submitted):
-    return restore.plan("latest", bank=submitted.status.bank).hot
+    return restore.plan("latest", bank=submitted.status.bank).hots
 
 
 def told(submitted, name):
@@ -70,7 +70,7 @@ def test_a_failure_skips_what_needs_it_and_leaves_the_others_to_finish(steps):
     }
     assert ended.reason == "3 of 5 resources were not restored: Test::Step step 1 (s1): told to fail"
     assert Counter(steps.calls(submitted.id)) == {"s0": 1, "s1": 1, "s2": 1}
-    assert submitted.template is None
+    assert submitted.templates == ()
 
 
 def test_every_failure_is_told(steps):
@@ -120,7 +120,7 @@ def test_after_the_cause_is_mended_only_the_rest_is_done(steps, obstacle):
     ended = submitted.wait(SECONDS)
     assert (ended.state, ended.epoch, ended.failed, ended.reason) == (RestoreState.COMPLETE, 2, 0, "")
     assert Counter(steps.calls(submitted.id)) == {"s0": 1, "s1": 2, "s2": 1, "s3": 1, "s4": 1}
-    assert submitted.template == planned(submitted)
+    assert submitted.templates == planned(submitted)
 
 
 def test_it_can_fail_again_and_be_resumed_again(steps, obstacle):
@@ -148,7 +148,7 @@ def test_a_cancelled_restore_begins_nothing_and_can_be_resumed(steps, obstacle, 
     submitted.resume()
     assert submitted.wait(SECONDS).state is RestoreState.COMPLETE
     assert steps.calls(submitted.id) == ["s0", "s0", "s1"]
-    assert submitted.template == planned(submitted)
+    assert submitted.templates == planned(submitted)
 
 
 def test_what_is_delivered_twice_happens_once(steps, obstacle, idle):
@@ -169,7 +169,7 @@ def test_what_is_delivered_twice_happens_once(steps, obstacle, idle):
     assert set(attempts(submitted).values()) == {1}
     names = Counter(event.name for event in restore.get(submitted.id).watch())
     assert (names["assembling"], names["complete"]) == (1, 1)
-    assert submitted.template == planned(submitted)
+    assert submitted.templates == planned(submitted)
 
 
 def test_a_long_one_keeps_its_lease(steps):

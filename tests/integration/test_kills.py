@@ -44,7 +44,7 @@ def assert_once(submitted):
     names = [event.name for event in restore.get(submitted.id).watch()]
     assert names.count("done") == len(submitted.resources)
     assert names.count("assembling") == names.count("complete") == 1
-    assert submitted.template == restore.plan("latest", bank=submitted.status.bank).hot
+    assert submitted.templates == restore.plan("latest", bank=submitted.status.bank).hots
 
 
 def test_a_killed_worker_is_noticed_by_beat(steps, worker, obstacle):
@@ -109,7 +109,7 @@ def test_redis_is_killed_and_starts_again(steps, worker, obstacle, tmp_path):
     finally:
         submit.kill()
         second.kill()
-    assert file.read_text() == restore.plan("latest", bank=bank).hot.text
+    assert file.read_text() == restore.plan("latest", bank=bank).hots[0].text
     # What was done before is done: its result was not lost.
     calls = steps.calls(submit.output.splitlines()[0])
     assert (calls.count("s0"), calls.count("s2")) == (1, 1)

@@ -23,7 +23,7 @@ def test_a_restore_from_submit_to_complete(setup, steps, worker, tmp_path):
         started = worker(options=["--beat"], pool="prefork", concurrency=2, env=env)
         done = run_cli(*request(bank, file), env=env)
         assert done.returncode == 0, done.stderr
-        assert file.read_text() == restore.plan("latest", bank=bank).hot.text
+        assert file.read_text() == restore.plan("latest", bank=bank).hots[0].text
         assert PASSWORD[:16] not in started.output + done.stdout + done.stderr
 
 
@@ -51,7 +51,7 @@ def test_the_master_is_killed_in_mid_restore(encrypted, steps, worker, obstacle,
         calls = steps.calls(restore_id)
         assert (calls.count("s0"), calls.count("s2")) == (1, 1)
         assert PASSWORD[:16] not in one.output + submit.output
-    assert file.read_text() == restore.plan("latest", bank=bank).hot.text
+    assert file.read_text() == restore.plan("latest", bank=bank).hots[0].text
     lines = submit.output.splitlines()
     assert [line for line in lines if " done " in line] == list(
         dict.fromkeys(line for line in lines if " done " in line)

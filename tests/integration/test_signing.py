@@ -64,7 +64,7 @@ def test_a_restore_by_signed_messages_alone(signed, redis_url, worker, cli, tmp_
     assert {queue["name"] for queue in about["active_queues"]} == {"restore", "transfer", "reconcile"}
     ended = restore.get(done.stdout.strip())
     assert ended.status.state is RestoreState.COMPLETE
-    assert ended.template == restore.plan("latest", bank=BANK).hot
+    assert ended.templates == restore.plan("latest", bank=BANK).hots
     names = {message["headers"]["task"] for _, message in messages(seen)}
     assert names >= {canvas.PREFLIGHT, canvas.RESTORE_RESOURCE, canvas.ASSEMBLE, *canvas.PERIODIC}
     queues = {queue["name"] for (_, found) in json.loads(asked.stdout).items() for queue in found}

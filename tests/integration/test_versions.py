@@ -57,7 +57,7 @@ def test_an_earlier_versions_restore_is_finished(load, steps, worker, obstacle, 
     if state is RestoreState.FAILED:
         submitted.resume()
     assert submitted.wait(SECONDS).state is RestoreState.COMPLETE
-    assert submitted.template == restore.plan("latest", bank=submitted.status.bank).hot
+    assert submitted.templates == restore.plan("latest", bank=submitted.status.bank).hots
     assert {each.node.id: each.attempts for each in submitted.resources} == {
         **dict.fromkeys(("s0", "s2", "s3", "s4"), 1),
         "s1": attempts,

@@ -10,11 +10,12 @@ from pydantic import BaseModel
 
 from restore_worker.changes import Change, Changes
 from restore_worker.errors import CloudError
+from restore_worker.hot import Hot, assemble
 from restore_worker.plan import Sites
 from restore_worker.plugin import BankData, Mapped, Produces, RestorePlugin
 from restore_worker.resource import Resource, ResourceKey
 from restore_worker.site_rules import Subject
-from restore_worker.template import Fragment, HeatTemplate, Hot, assemble
+from restore_worker.template import Fragment, HeatTemplate
 from tests.support.banks import Node
 
 AnyPlugin = RestorePlugin[Any, Any, Any]
@@ -194,7 +195,7 @@ def render(selection: FakeSelection) -> Rendering:
         fragments |= template.fragments
         produced[key] = plugin.produces(works[key])
         done.add(key)
-    return Rendering(assemble(fragments, "a test"), findings, problems, fragments, produced)
+    return Rendering(next(iter(assemble(fragments, "a test")), None), findings, problems, fragments, produced)
 
 
 @dataclass

@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from restore_worker.template import Fragment, HeatParameter, HeatResource, HeatTemplate, Hot, assemble
+from restore_worker.hot import Hot, assemble
+from restore_worker.template import Fragment, HeatParameter, HeatResource, HeatTemplate
 from tests.support.judge import function_names
 
 # What YAML readers take for something else, or for nothing, unless it is quoted.
@@ -48,8 +49,8 @@ def template_of(fragments: Mapping[str, Fragment]) -> HeatTemplate:
 
 
 def hot_of(fragments: Mapping[str, Fragment], description: str = "d") -> Hot | None:
-    """Put the fragments and assemble them."""
-    return assemble(template_of(fragments).fragments, description)
+    """Put the fragments and assemble them into one template."""
+    return next(iter(assemble(template_of(fragments).fragments, description)), None)
 
 
 def without_nulls(data: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
+from restore_worker.cut import Limits
 from restore_worker.earlier import Earlier, fingerprint, named_before, refuse_twice
 from restore_worker.entries import (
     AttemptLimits,
@@ -22,13 +23,14 @@ from restore_worker.entries import (
     Taken,
 )
 from restore_worker.errors import LedgerError, StaleLeaseError
+from restore_worker.hot import Hot
 from restore_worker.states import (
     FINAL_RESTORE_STATES,
     ResourceState,
     RestoreState,
     may_follow,
 )
-from restore_worker.template import Fragment, Hot
+from restore_worker.template import Fragment
 from tests.support.stack_twin import FOLLOWED_RESTORE_STATES, StackTwin
 from tests.support.twin_reader import Resource, Restore, Step, TwinReader, time_of
 
@@ -62,7 +64,7 @@ class LedgerTwin(TwinReader):
             resources.append(resource)
         leaves = _ready_first(resources)
         now = self._now()
-        restore = Restore(new, resources, leaves, now, now, new.identity, new.findings)
+        restore = Restore(new, resources, leaves, now, now, new.identity, new.findings, limits=new.limits)
         self._restores[new.id] = restore
         if new.ttl:
             self._drills.add(new.id)
@@ -294,13 +296,18 @@ class LedgerTwin(TwinReader):
             known += [] if finding in known else [finding]
         restore.findings = json.dumps(known)
 
+    def limit(self, restore_id: str, limits: Limits | None) -> None:
+        restore = self._find(restore_id)
+        if restore is not None:
+            restore.limits = limits
+
     def move(
         self,
         restore_id: str,
         old: RestoreState,
         new: RestoreState,
         reason: str = "",
-        hot: Hot | None = None,
+        hots: Sequence[Hot] = (),
         token: str = "",
     ) -> bool:
         if not may_follow(old, new):
@@ -310,7 +317,7 @@ class LedgerTwin(TwinReader):
             return False
         if token and restore.step.token != token:
             return False
-        restore.hot = hot or restore.hot
+        restore.hots |= {hot.number: hot for hot in hots}
         restore.discarded |= new is RestoreState.DISCARDING
         restore.leaving |= new is RestoreState.DESTROYING
         self._enter(restore, new, reason)
@@ -383,7 +390,8 @@ class LedgerTwin(TwinReader):
     def _seen_of(self, restore: Restore) -> Earlier:
         new, id_ = restore.new, restore.new.id
         running = any(each.state is ResourceState.RUNNING for each in restore.resources)
-        noted = bool(restore.made or restore.stack.log.id or restore.discarded or id_ in self.stacks.ids)
+        stacks = any(each.log.id for each in restore.stacks.values())
+        noted = bool(restore.made or stacks or restore.discarded or id_ in self.stacks.ids)
         made = restore.state not in {RestoreState.FAILED, RestoreState.CANCELLED} or noted or running
         cloud = new.cloud, restore.identity
         told = (fingerprint(new.nodes), new.key, made)
@@ -507,7 +515,7 @@ def _given_up(attempts: int, reason: str) -> str:
 
 def _is_heats(restore: Restore) -> bool:
     """Say whether it is for the poller to find out what is next."""
-    asked = restore.state is not RestoreState.CREATING or restore.stack.asked == restore.entered
+    asked = restore.state is not RestoreState.CREATING or restore.stacks[0].asked == restore.entered
     return restore.state in FOLLOWED_RESTORE_STATES and asked
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from restore_openstack.network import NetworkPlugin
 from restore_openstack.server import ServerPlugin
-from restore_worker.template import Fragment, HeatParameter, HeatResource, HeatTemplate, assemble, fragment_name
+from restore_worker.hot import assemble
+from restore_worker.template import Fragment, HeatParameter, HeatResource, HeatTemplate, fragment_name
 from tests.support import nodes
 from tests.support.banks import Node
 from tests.support.fakes import FakeContext, FakeSelection, Told
@@ -90,8 +91,7 @@ def restore_network(
     work, report = selection.prepare(node.key)
     template = HeatTemplate()
     NetworkPlugin().restore(selection.resource(node.key), work, template, FakeContext())
-    hot = assemble(template.fragments, "a test")
-    order = judge(hot.text, hot.values) if hot else []
+    order = [name for hot in assemble(template.fragments, "a test") for name in judge(hot.text, hot.values)]
     return Restored(template.fragments, order, report.findings, report.problems)
 
 

@@ -28,13 +28,18 @@ class StackTwin:
         self._note = note
         self._polling = False
 
-    def get(self, restore_id: str) -> StackLog:
+    def get(self, restore_id: str, number: int = 0) -> StackLog:
         restore = self._find(restore_id)
-        return restore.stack.log if restore else StackLog()
+        return restore.stacks[number].log if restore else StackLog()
 
-    def built(self, restore_id: str) -> list[Built]:
+    def any(self, restore_id: str) -> bool:
         restore = self._find(restore_id)
-        return sorted(restore.stack.built.values()) if restore else []
+        return any(each.log.id for each in restore.stacks.values()) if restore else False
+
+    def built(self, restore_id: str, number: int | None = None) -> list[Built]:
+        restore = self._find(restore_id)
+        stacks = restore.stacks.items() if restore else ()
+        return sorted(each for of, stack in stacks if number in (None, of) for each in stack.built.values())
 
     def followed(self) -> list[str]:
         return sorted(self.ids)
@@ -48,23 +53,35 @@ class StackTwin:
             # Also of one that dies: the time until its lock ends is nothing here.
             self._polling = self._polling and not held
 
-    def begin(self, restore_id: str, state: RestoreState, mark: str, *, keep: bool) -> Begun | None:
+    def begin(
+        self, restore_id: str, state: RestoreState, mark: str, *, keep: bool, number: int = 0
+    ) -> Begun | None:
         restore = self._in(restore_id, state)
         if restore is None:
             return None
-        stack = restore.stack
+        stack = restore.stacks[number]
         if stack.began != restore.entered:
             if not keep:
                 return Begun(mark, asked=False)
             stack.began, stack.before = restore.entered, mark
-        return Begun(stack.before, asked=stack.asked == restore.entered)
+        return Begun(stack.before, stack.asked == restore.entered, stack.finished == restore.entered)
 
-    def asked(self, restore_id: str, state: RestoreState, stack_id: str) -> bool:
+    def asked(self, restore_id: str, state: RestoreState, stack_id: str, *, number: int = 0) -> bool:
         restore = self._in(restore_id, state)
-        if restore is None or restore.stack.began != restore.entered:
+        if restore is None or restore.stacks[number].began != restore.entered:
             return False
-        restore.stack.asked = restore.entered
-        restore.stack.tell(id=stack_id)
+        restore.stacks[number].asked = restore.entered
+        restore.stacks[number].tell(id=stack_id)
+        return True
+
+    def rest(self, restore_id: str, state: RestoreState, total: int, finished: int) -> bool:
+        restore = self._in(restore_id, state)
+        if restore is None:
+            return True
+        ends = [restore.stacks[number].finished for number in range(1, total + 1)]
+        if ends.count(restore.entered) != finished:
+            return False
+        restore.stacks[0].asked = restore.entered
         return True
 
     def observe(
@@ -76,13 +93,14 @@ class StackTwin:
         built: Iterable[Built],
         *,
         seen_before: str,
+        number: int = 0,
     ) -> bool:
         restore = self._in(restore_id, state)
-        if restore is None or restore.stack.log.seen != seen_before:
+        if restore is None or restore.stacks[number].log.seen != seen_before:
             return False
-        restore.stack.told = None
-        restore.stack.tell(id=log.id, status=log.status, reason=log.reason, seen=log.seen)
-        restore.stack.built |= {each.name: each for each in built}
+        restore.stacks[0].told = None
+        restore.stacks[number].tell(id=log.id, status=log.status, reason=log.reason, seen=log.seen)
+        restore.stacks[number].built |= {each.name: each for each in built}
         for change in changes:
             told = change._asdict()
             self._note(
@@ -90,23 +108,27 @@ class StackTwin:
             )
         return True
 
-    def finish(self, restore_id: str, state: RestoreState, outputs: Mapping[str, str]) -> None:
+    def finish(self, restore_id: str, state: RestoreState, outputs: Mapping[str, str], *, number: int = 0) -> None:
         restore = self._in(restore_id, state)
         if restore is not None:
-            restore.stack.tell(outputs=dict(outputs))
+            restore.stacks[number].finished = restore.entered
+            restore.stacks[number].tell(outputs=dict(outputs))
+            if number:
+                restore.stacks[0].asked = None
 
     def tell(self, restore_id: str, state: RestoreState, reason: str) -> None:
         restore = self._in(restore_id, state)
-        if restore is not None and restore.stack.told != reason:
-            restore.stack.told = reason
+        if restore is not None and restore.stacks[0].told != reason:
+            restore.stacks[0].told = reason
             self._note(restore, "waiting", None, reason=reason)
 
-    def gone(self, restore_id: str, state: RestoreState, *, keep: bool) -> None:
+    def gone(self, restore_id: str, state: RestoreState, *, keep: bool, number: int = 0) -> None:
         restore = self._in(restore_id, state)
         if restore is not None:
-            restore.stack.log = StackLog(status="DELETE_COMPLETE")
+            stack = restore.stacks[number]
+            stack.log, stack.finished = StackLog(status="DELETE_COMPLETE"), None
             if not keep:
-                restore.stack.built.clear()
+                stack.built.clear()
 
     def unfollow(self, restore_id: str, state: RestoreState | None) -> None:
         restore = self._find(restore_id)

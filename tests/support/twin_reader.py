@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from restore_worker.cut import Limits
 from restore_worker.earlier import fingerprint
 from restore_worker.entries import Built, Event, NewRestore, News, Node, ResourceProgress, RestoreRecord, StackLog
 from restore_worker.errors import UnknownRestoreError
+from restore_worker.hot import Hot
 from restore_worker.states import SETTLED_RESOURCE_STATES, ResourceState, RestoreState
-from restore_worker.template import Fragment, Hot
+from restore_worker.template import Fragment
 
 
 @dataclass(eq=False)
@@ -59,6 +62,7 @@ class StackNotes:
     began: int | None = None
     before: str = ""
     asked: int | None = None
+    finished: int | None = None
     told: str | None = None
 
     def tell(self, **news: Any) -> None:
@@ -91,10 +95,12 @@ class Restore:
     state: RestoreState = RestoreState.PENDING
     reason: str = ""
     epoch: int = 1
-    hot: Hot | None = None
+    hots: dict[int, Hot] = field(default_factory=dict)
+    limits: Limits | None = None
     fragments: dict[str, tuple[Node, Fragment]] = field(default_factory=dict)
     made: dict[tuple[int, str], str] = field(default_factory=dict)
-    stack: StackNotes = field(default_factory=StackNotes)
+    # By number; of several, that of none tells whether all were asked for.
+    stacks: defaultdict[int, StackNotes] = field(default_factory=lambda: defaultdict(StackNotes))
     events: list[Event] = field(default_factory=list)
     step: Step = field(default_factory=Step)
     expires: float = float("inf")
@@ -150,6 +156,8 @@ class TwinReader:
             allow_projects=None if new.allow_projects is None else tuple(new.allow_projects),
             ttl=new.ttl,
             leaving=restore.leaving,
+            limits=restore.limits,
+            cut=tuple(tuple(hot.waits_for) for number, hot in sorted(restore.hots.items()) if number),
         )
 
     def restores(self) -> Iterator[RestoreRecord]:
@@ -176,9 +184,13 @@ class TwinReader:
         found = {each.node.index: each.children for each in restore.resources} if restore else {}
         return {index: [child.node.index for child in children] for index, children in found.items() if children}
 
-    def template(self, restore_id: str) -> Hot | None:
+    def templates(self, restore_id: str) -> tuple[Hot, ...]:
         restore = self._find(restore_id)
-        return restore.hot if restore else None
+        return tuple(hot for _, hot in sorted(restore.hots.items())) if restore else ()
+
+    def template(self, restore_id: str, number: int = 0) -> Hot | None:
+        restore = self._find(restore_id)
+        return restore.hots.get(number) if restore else None
 
     def findings(self, restore_id: str) -> str:
         restore = self._find(restore_id)

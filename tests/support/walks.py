@@ -10,6 +10,7 @@ from functools import partial
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from restore_worker.cut import Limits
 from restore_worker.errors import BankError, BankUnavailableError
 from restore_worker.plugin import Context, Produces, RestorePlugin, StillBuilding
 from restore_worker.resource import Resource
@@ -100,11 +101,14 @@ class Walk:
     celery: SimulatedCelery
     restore_id: str
     cloud: str
+    # Of one stack.
+    limits: Limits | None = None
 
     def submit(self) -> None:
         new = new_restore(self.children, self.restore_id)
         works = [Step(index=index, children=each).model_dump_json() for index, each in enumerate(self.children)]
-        self.celery.ledger.record(replace(new, work=works, cloud=self.cloud, wants_stack=bool(self.cloud)))
+        new = replace(new, work=works, cloud=self.cloud, wants_stack=bool(self.cloud), limits=self.limits)
+        self.celery.ledger.record(new)
         self.celery.send_preflight(None, self.restore_id, 1)
 
     @property
@@ -166,8 +170,15 @@ class Walk:
             done |= {index for name, index in epoch if name == "done" and index is not None}
 
 
-def walk(children: list[list[int]], seed: int, trouble: float, broken: set[int], cloud: str = "") -> Walk:
+def walk(
+    children: list[list[int]],
+    seed: int,
+    trouble: float,
+    broken: set[int],
+    cloud: str = "",
+    limits: Limits | None = None,
+) -> Walk:
     celery = SimulatedCelery(
         seed, trouble, lambda celery: [StepPlugin(f"Type::{kind}", celery, broken) for kind in (0, 1)]
     )
-    return Walk(children, celery, "restore-1", cloud)
+    return Walk(children, celery, "restore-1", cloud, limits)

@@ -212,7 +212,7 @@ def test_a_submitted_restore_tells_of_its_choice(tmp_path):
 
 def names_of(rendering):
     """Return the names that the template gives, by resource."""
-    resources = yaml.safe_load(rendering.hot.text)["resources"]
+    resources = yaml.safe_load(rendering.hots[0].text)["resources"]
     return {name: each["properties"]["name"] for name, each in resources.items() if each["properties"].get("name")}
 
 

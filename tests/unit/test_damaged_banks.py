@@ -44,7 +44,7 @@ def test_a_tenant_comes_back_whole(tmp_path, seed, rooted):
     plan = plan_of(checkpoint, tmp_path)
     assert plan.problems == ()
     assert {one.resource.key for one in plan.resources} == {node.key for node in checkpoint.nodes}
-    hot = render(plan).hot
+    (hot,) = render(plan).hots
     order = judge(hot.text)
     servers = [name for name in order if name.startswith("server_")]
     assert sorted(servers) == sorted(f"server_{node.id}" for node in checkpoint.nodes if node.type == nodes.SERVER)
@@ -68,7 +68,7 @@ def test_chunks_of_either_python_are_whole(tmp_path, python, size):
     image = nodes.image("i", "ubuntu", b'"text of an image"' * 500, chunk_size=size, python=python)
     rendering = render(plan_of(BankCheckpoint(nodes=(image, nodes.volume("v"))), tmp_path))
     assert rendering.problems == ()
-    assert rendering.hot.open_parameters == ("p_image_i",)
+    assert rendering.hots[0].open_parameters == ("p_image_i",)
 
 
 def test_one_image_of_many_servers_is_one_node(tmp_path):
@@ -252,8 +252,8 @@ def told(bank, node, metadata):
     finally:
         path.write_bytes(old)
     assert [each for each in rendering.problems if "broke:" in each.text] == []
-    if rendering.hot:
-        judge(rendering.hot.text)
+    if rendering.hots:
+        judge(rendering.hots[0].text)
     return rendering
 
 

@@ -7,9 +7,10 @@ from restore_openstack.network import NetworkPlugin
 from restore_openstack.server import ServerPlugin
 from restore_worker import restore
 from restore_worker.errors import SiteMapError
+from restore_worker.hot import assemble
 from restore_worker.plan import Sites
 from restore_worker.sitemap import SiteMap, read
-from restore_worker.template import HeatTemplate, assemble
+from restore_worker.template import HeatTemplate
 from tests.support import banks, nodes
 from tests.support.banks import BankCheckpoint
 from tests.support.fakes import FakeContext, FakeReport, FakeSelection, FakeTarget, render
@@ -107,7 +108,7 @@ def restored(*arguments, **choices):
     work, report = selection.prepare(key)
     template = HeatTemplate()
     NetworkPlugin().restore(selection.resource(key), work, template, FakeContext())
-    hot = assemble(template.fragments, "a test")
+    (hot,) = assemble(template.fragments, "a test")
     order = judge(hot.text, hot.values) if hot else []
     return Restored(template.fragments, order, report.findings, report.problems), selection.changes, work
 

@@ -62,7 +62,7 @@ def rendered(key, path, value):
 
 
 def properties(rendering):
-    resources = yaml.safe_load(rendering.hot.text)["resources"]
+    resources = yaml.safe_load(rendering.hots[0].text)["resources"]
     return {name: each["properties"] for name, each in resources.items()}
 
 
@@ -72,7 +72,7 @@ def free():
     texts = [(key, path) for key, path in PLACES if isinstance(at(KEPT[key].metadata, path), str)]
     texts += [(node.key, "name") for node in WHOLE.nodes]
     tried = {place: rendered(*place, MARKER) for place in texts}
-    return [place for place, each in tried.items() if each.hot and MARKER in json.dumps(properties(each))]
+    return [place for place, each in tried.items() if each.hots and MARKER in json.dumps(properties(each))]
 
 
 def told(document, text):
@@ -101,7 +101,7 @@ def test_a_text_from_a_bank_comes_out_as_that_text(free, data, text):
     rendering = rendered(key, path, text)
     assert rendering.problems == ()
     assert properties(rendering) == told(properties(rendered(key, path, MARKER)), text)
-    check_functions(rendering.hot)
+    check_functions(rendering.hots[0])
 
 
 CALLS = st.sampled_from(sorted(FUNCTIONS)).flatmap(
@@ -121,9 +121,9 @@ def test_a_function_of_heat_in_a_bank_is_told_or_left_out(place, value):
     rendering = rendered(*place, value)
     for problem in rendering.problems:
         assert "broke:" not in problem.text
-    if rendering.hot:
-        check_functions(rendering.hot)
-        assert "/etc/passwd" not in rendering.hot.text
+    if rendering.hots:
+        check_functions(rendering.hots[0])
+        assert "/etc/passwd" not in rendering.hots[0].text
 
 
 @given(place=st.sampled_from(PLACES), call=CALLS, data=st.data())
@@ -132,6 +132,6 @@ def test_a_function_of_heat_beside_what_is_there_is_told_or_left_out(place, call
     value = at(KEPT[key].metadata, path)
     mixed = [*value, call] if isinstance(value, list) else {**value, **call} if isinstance(value, dict) else call
     rendering = rendered(key, path, mixed)
-    if rendering.hot:
-        check_functions(rendering.hot)
-        assert "/etc/passwd" not in rendering.hot.text
+    if rendering.hots:
+        check_functions(rendering.hots[0])
+        assert "/etc/passwd" not in rendering.hots[0].text

@@ -20,7 +20,7 @@ from tests.support.sample_banks import WEBAPP
 ROWS = (
     ("__init__",),
     ("errors", "states"),
-    ("resource", "graph", "checkpoint", "template", "diagram"),
+    ("resource", "graph", "checkpoint", "template", "cut", "hot", "diagram"),
     ("marked_yaml", "site_rules", "sitemap"),
     ("redis_address", "settings", "embedded"),
     ("bank", "catalogue"),
@@ -210,7 +210,7 @@ def test_planning_loads_nothing_that_it_does_not_need():
     program = """
 import sys
 from restore_worker import restore
-print(restore.plan("latest", bank=sys.argv[1]).hot.resources > 0, *sys.modules)
+print(restore.plan("latest", bank=sys.argv[1]).hots[0].resources > 0, *sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(WEBAPP)], cwd=ROOT, capture_output=True, text=True, check=True

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from restore_worker import poller
-from restore_worker.entries import Built
+from restore_worker.entries import Built, stack_name
 from restore_worker.errors import CloudUnavailableError, OtherCloudError
-from restore_worker.stack import Stack, StackEvent, stack_name
+from restore_worker.stack import Stack, StackEvent
 from restore_worker.states import RestoreState
 from tests.support.ledger_twin import LedgerTwin
 from tests.support.restores import bring

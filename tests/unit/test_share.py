@@ -83,7 +83,7 @@ def test_a_protocol_that_heat_does_not_know_is_refused():
 def test_the_bank_that_karbor_wrote_makes_a_template():
     planned = plan("latest", bank=BANK, verify=False)
     assert planned.problems == ()
-    assert {name.split("_")[0] for name in judge(planned.hot.text)} == {"share", "instance", "volume"}
+    assert {name.split("_")[0] for name in judge(planned.hots[0].text)} == {"share", "instance", "volume"}
     told = {each.field for each in planned.findings if each.type == nodes.SHARE}
     assert told >= {"data", "access_rules", "export_locations", "metadata", "is_public"}
 

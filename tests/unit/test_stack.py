@@ -4,8 +4,8 @@ import pytest
 
 from restore_worker import cloud
 from restore_worker.errors import CloudError, CloudUnavailableError
+from restore_worker.hot import Hot
 from restore_worker.stack import Heat, Stack
-from restore_worker.template import Hot
 from tests.support.stub_identity import Answer, stub_identity, write_clouds
 
 HOT = Hot("heat_template_version: '2016-10-14'\n", {"p_image": "00012"}, (), 1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from restore_worker.hot import Hot, assemble
 from restore_worker.plan import Finding, Severity
 from restore_worker.stack_preview import refusals
-from restore_worker.template import HeatParameter, HeatResource, HeatTemplate, Hot, assemble
+from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
 
 KEY = "OS::Nova::KeyPair"
 
@@ -29,7 +30,7 @@ def hot(*, image: str | None = "image-1", spare: int = 0) -> Hot:
     template.put_resource("last", HeatResource("OS::Heat::Value", {"value": "x"}, first))
     for number in range(spare):
         template.put_resource(f"key-{number}", HeatResource(KEY, {"name": f"k{number}"}))
-    made = assemble(template.fragments, "a test")
+    (made,) = assemble(template.fragments, "a test")
     assert made is not None
     return made
 

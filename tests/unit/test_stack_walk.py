@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from restore_worker.cut import Limits
+from restore_worker.entries import stack_name
 from restore_worker.states import RestoreState, may_follow
 from tests.support.walks import SEEDS, TROUBLES, Walk, graphs, walk
 
@@ -203,6 +206,8 @@ def test_what_was_destroyed_leaves_nothing(children, seed, trouble, failing, ste
         while ended is not RestoreState.DESTROYED:
             ended = one.ask(RestoreState.DESTROYING)
             mend(one)
+        # What a late copy of a task had Heat delete comes to its end.
+        one.celery.now += 600.0
         assert one.celery.heat.live == []
     assert one.celery.heat.servers == set()
     assert one.celery.volumes == {}
@@ -331,8 +336,8 @@ def test_a_creation_that_redis_forgot_is_not_stopped_but_found(monkeypatch: pyte
     heat, asked = one.celery.heat, one.celery.ledger.stacks.asked
     answers = [False]
 
-    def forgotten_once(*noted: object) -> bool:
-        return answers.pop() if answers else asked(*noted)  # type: ignore[arg-type]  # as it came
+    def forgotten_once(*noted: Any, **more: Any) -> bool:
+        return answers.pop() if answers else asked(*noted, **more)
 
     with one.celery.in_place():
         monkeypatch.setattr(one.celery.ledger.stacks, "asked", forgotten_once)
@@ -359,3 +364,180 @@ def test_one_that_is_destroyed_while_heat_is_asked_to_create_leaves_nothing(
         assert one.run() is RestoreState.DESTROYED
         assert heat.live == []
     assert (heat.servers, one.celery.volumes) == (set(), {})
+
+
+# Several stacks
+
+# So that most graphs come to several.
+SMALL = Limits(3, 10**6)
+
+
+def check_cut(one: Walk) -> None:
+    heat, ledger = one.celery.heat, one.celery.ledger
+    stacks = {stack_name("restore-1", number): number for number in ledger.get("restore-1").stacks}
+    assert {each.name for each in heat.live} == set(stacks)
+    assert {each.status for each in heat.live} == {"COMPLETE"}
+    assert heat.servers == {each.server for each in heat.live}
+    assert heat.asked["CREATE"] == len(stacks)
+    for each in heat.live:
+        log = ledger.stacks.get("restore-1", stacks[each.name])
+        assert (log.id, log.status) == (each.id, each.seen().status)
+        built = ledger.stacks.built("restore-1", stacks[each.name])
+        assert [part.physical_id for part in built] == [each.server]
+
+
+@settings(max_examples=400)
+@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS, cancelled=st.booleans())
+def test_each_of_several_stacks_is_made_once_and_gone_on_with(
+    children, seed, trouble, failing, step, cancelled
+) -> None:
+    one = walk(children, seed, trouble, set(), "target", SMALL)
+    if cancelled:
+        one.celery.interrupted_at, one.celery.interrupt = step, one.cancel
+    one.celery.heat.failing |= failing
+    with one.celery.in_place():
+        one.submit()
+        one.run(drain=False)
+        complete(one)
+        one.check()
+        check_cut(one)
+    assert one.celery.volumes == volumes_of(one)
+
+
+@settings(max_examples=300)
+@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS)
+def test_of_several_stacks_those_that_others_took_from_are_deleted_last(
+    children, seed, trouble, failing, step
+) -> None:
+    one = walk(children, seed, trouble, set(), "target", SMALL)
+    one.celery.interrupted_at, one.celery.interrupt = step, one.cancel
+    one.celery.heat.failing |= failing
+    with one.celery.in_place():
+        one.submit()
+        ended = one.run()
+        while ended is not RestoreState.DESTROYED:
+            ended = one.ask(RestoreState.DESTROYING)
+            mend(one)
+        # What a late copy of a task had Heat delete comes to its end.
+        one.celery.now += 600.0
+        assert one.celery.heat.live == []
+    assert one.celery.heat.servers == set()
+    assert one.celery.volumes == {}
+    assert one.celery.ledger.stacks.built("restore-1") == []
+
+
+@settings(max_examples=200)
+@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING)
+def test_several_stacks_are_let_go_together(children, seed, trouble, failing) -> None:
+    one = walk(children, seed, trouble, set(), "target", SMALL)
+    heat = one.celery.heat
+    with one.celery.in_place():
+        one.submit()
+        complete(one)
+        servers, ended = set(heat.servers), RestoreState.COMPLETE
+        heat.failing |= failing
+        while ended is not RestoreState.FORGOTTEN:
+            ended = one.ask(RestoreState.FORGETTING)
+            mend(one)
+        assert heat.live == []
+    assert heat.servers == servers
+    assert {each.physical_id for each in one.celery.ledger.stacks.built("restore-1")} == servers
+
+
+# One that all others need, and six for Heat that need nothing of each other.
+SHARED = [[], *([[0]] * 12)]
+
+
+def test_what_needs_nothing_of_a_stack_that_failed_is_built_all_the_same() -> None:
+    one = walk(SHARED, 1, 0.0, set(), "target", SMALL)
+    heat, ledger = one.celery.heat, one.celery.ledger
+    with one.celery.in_place():
+        heat.failing_names.add("restore-restore-1-2")
+        one.submit()
+        assert one.run() is RestoreState.FAILED
+        assert ledger.get("restore-1").cut == ((), (1,), (1,))
+        assert {each.name: each.status for each in heat.live} == {
+            "restore-restore-1-1": "COMPLETE",
+            "restore-restore-1-2": "FAILED",
+            "restore-restore-1-3": "COMPLETE",
+        }
+        assert "as Heat says" in ledger.get("restore-1").reason
+        heat.failing_names.clear()
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+        check_cut(one)
+    assert heat.asked == Counter(CREATE=3, UPDATE=1)
+
+
+def test_what_waits_for_a_stack_that_failed_is_not_begun() -> None:
+    one = walk(SHARED, 1, 0.0, set(), "target", SMALL)
+    heat = one.celery.heat
+    with one.celery.in_place():
+        heat.failing_names.add("restore-restore-1-1")
+        one.submit()
+        assert one.run() is RestoreState.FAILED
+        assert [each.name for each in heat.live] == ["restore-restore-1-1"]
+        heat.failing_names.clear()
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+        check_cut(one)
+
+
+def test_a_stack_that_took_over_what_is_there_no_more_is_updated() -> None:
+    one = walk(SHARED, 1, 0.0, set(), "target", SMALL)
+    heat = one.celery.heat
+    with one.celery.in_place():
+        heat.failing_names.add("restore-restore-1-3")
+        one.submit()
+        assert one.run() is RestoreState.FAILED
+        (first,) = (each for each in heat.live if each.name == "restore-restore-1-1")
+        heat.vanish(first)
+        heat.failing_names.clear()
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+        (made,) = (each for each in heat.live if each.name == "restore-restore-1-1")
+        # The second was complete, but of ids that are no more.
+        for each in heat.live:
+            assert all(value.endswith(f" of {made.id}") for value in each.hot.values.values() if "stack-" in value)
+    assert heat.asked == Counter(CREATE=4, UPDATE=2)
+
+
+def test_waiting_for_another_stack_is_not_being_stuck() -> None:
+    one = walk(SHARED, 1, 0.0, set(), "target", SMALL)
+    heat, ledger = one.celery.heat, one.celery.ledger
+    with one.celery.in_place():
+        heat.hanging.add("CREATE")
+        one.submit()
+        one.celery.run(lambda: heat.asked["CREATE"] > 0, drain=False)
+        began = one.celery.now
+        one.celery.run(lambda: one.celery.now > began + 3600, drain=False)
+        heat.hanging.clear()
+        assert one.run() is RestoreState.COMPLETE
+    assert "resent" not in {each.name for each in ledger.events("restore-1")}
+    assert "stuck" not in {each.event for each in ledger.news()}
+
+
+def test_a_message_for_the_next_stacks_that_is_lost_is_sent_again() -> None:
+    one = walk(SHARED, 1, 0.0, set(), "target", SMALL)
+    with one.celery.in_place():
+        one.submit()
+        one.celery.run(lambda: one.celery.ledger.stacks.get("restore-1", 1).outputs != {}, drain=False)
+        one.celery.lose_messages()
+        assert one.run() is RestoreState.COMPLETE
+        check_cut(one)
+
+
+def test_an_old_cut_stays_when_the_limits_are_others() -> None:
+    one = walk(SHARED, 1, 0.0, set(), "target", SMALL)
+    heat, ledger = one.celery.heat, one.celery.ledger
+    with one.celery.in_place():
+        heat.failing_names.add("restore-restore-1-2")
+        one.submit()
+        assert one.run() is RestoreState.FAILED
+        before = ledger.templates("restore-1")
+        ledger.limit("restore-1", None)
+        heat.failing_names.clear()
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+        assert ledger.templates("restore-1") == before
+        check_cut(one)

@@ -8,12 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from restore_worker.errors import TemplateError
+from restore_worker.hot import assemble
 from restore_worker.template import (
     HeatParameter,
     HeatResource,
     HeatTemplate,
     Reference,
-    assemble,
     dump_fragment,
     fragment_name,
     load_fragment,
@@ -79,8 +79,8 @@ def test_references_in_a_loaded_fragment_still_refer():
     server = HeatResource("OS::Nova::Server", {"flavor": "2", "image": image}, [disk, image])
     template.put_resource("s", server)
     loaded = {key: load_fragment(dump_fragment(each)) for key, each in template.fragments.items()}
-    hot = assemble(loaded, "d")
-    assert hot == assemble(template.fragments, "d")
+    (hot,) = assemble(loaded, "d")
+    assert (hot,) == assemble(template.fragments, "d")
     assert judge(hot.text) == ["volume_v", "server_s"]
 
 
@@ -249,7 +249,7 @@ def test_heat_creates_what_is_referred_to_first(parents):
     for number, parent in enumerate(parents, start=1):
         reference = template.get_resource_reference(str(parent % number))
         template.put_resource(str(number), HeatResource("OS::Cinder::Volume", {"source_volid": reference}))
-    order = judge(assemble(template.fragments, "d").text)
+    order = judge(assemble(template.fragments, "d")[0].text)
     assert len(order) == len(parents) + 1
     for number, parent in enumerate(parents, start=1):
         assert order.index(f"volume_{parent % number}") < order.index(f"volume_{number}")
@@ -268,7 +268,7 @@ def test_every_kind_of_fragment_together_is_taken_by_heat():
     template.put_resource("v", volume())
     attachment = {"instance_uuid": ref("s"), "volume_id": ref("v")}
     template.put_resource("a", HeatResource("OS::Cinder::VolumeAttachment", attachment, output=False))
-    order = judge(assemble(template.fragments, "all").text)
+    order = judge(assemble(template.fragments, "all")[0].text)
     chains = [
         ["net_n", "subnet_sn", "port_p", "server_s", "volume_attachment_a"],
         ["volume_v", "volume_attachment_a"],

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from restore_worker.errors import TemplateError
-from restore_worker.template import HOT_VERSION, HeatParameter, HeatResource, HeatTemplate
+from restore_worker.hot import HOT_VERSION
+from restore_worker.template import HeatParameter, HeatResource, HeatTemplate
 from tests.support import judge as heat
 from tests.support.fragments import (
     DATA,

@@ -39,7 +39,7 @@ def ports_in(bank):
 
 
 def test_every_server_gets_its_own_ports(bank):
-    resources = yaml.safe_load(restore.plan("latest", bank=bank, verify=False).hot.text)["resources"]
+    resources = yaml.safe_load(restore.plan("latest", bank=bank, verify=False).hots[0].text)["resources"]
 
     def connected(server):
         for nic in server["properties"]["networks"]:
