@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,11 +67,12 @@ def test_programs_get_one_object(plan):
     assert (found["choice"], found["changes"]) == ([], [])
     assert found["checkpoint"]["plan"]["name"] == "webapp-nightly"
     assert found["problems"] == []
-    rendering = restore.plan("latest", bank=WEBAPP)
+    (hot,) = restore.plan("latest", bank=WEBAPP).hots
+    size = {"resources": hot.resources, "bytes": len(hot.text.encode())}
     assert found["template"] == {
-        "resources": rendering.hots[0].resources,
-        "bytes": len(rendering.hots[0].text.encode()),
-        "open_parameters": list(rendering.hots[0].open_parameters),
+        **size,
+        "open_parameters": list(hot.open_parameters),
+        "stacks": [{"number": 0, **size, "waits_for": [], "takes_over": 0}],
     }
     keys = [f"{each['type']}#{each['id']}" for each in found["resources"]]
     for place, each in enumerate(found["resources"]):
@@ -213,6 +215,40 @@ def test_only_the_template_goes_to_stdout(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_too_large_for_a_stack_is_shown_cut_and_written_as_several(cli, tmp_path):
+    small = {"RESTORE_STACK_RESOURCES": "12"}
+    folder = tmp_path / "app"
+    for _ in range(2):
+        done = cli("plan", "latest", "--bank", str(WEBAPP), "--output", str(folder), env=small)
+        assert done.returncode == 0, done.stderr
+    hots = restore.plan("latest", bank=WEBAPP).hots
+    assert len(hots) == 1
+    template = done.stdout.split("\n\n")[-1].splitlines()
+    rows = [line.split() for line in template if line.startswith("  stack ")]
+    assert template[1] == f"Too large for one stack: cut into {len(rows)}:"
+    assert sum(int(row[2]) for row in rows) == hots[0].resources
+    assert all(int(row[2]) <= 12 for row in rows)
+    assert rows[0][6:8] == ["at", "once"]
+    names = {f"stack-{number}.yaml" for number in range(1, len(rows) + 1)}
+    assert names | {"README.md"} <= {each.name for each in folder.iterdir()}
+    # What the file says is what there is: each parameter is a value beside it, or taken from an earlier stack.
+    text = (folder / "README.md").read_text()
+    for number, name in enumerate(sorted(names), 1):
+        section = text.split(f"\n## {number}: ")[1].split("\n## ")[0]
+        assert f"openstack stack create NAME-{number} --wait --template {name}" in section
+        taken = re.findall(
+            r"--parameter (\S+)=\"\$\(openstack stack output show NAME-(\d+) (\S+) -f value", section
+        )
+        parameters = yaml.safe_load((folder / name).read_text()).get("parameters", {})
+        for parameter, other, output in taken:
+            assert parameter in parameters
+            assert int(other) < number
+            assert output in yaml.safe_load((folder / f"stack-{other}.yaml").read_text())["outputs"]
+    refused = cli("plan", "latest", "--bank", str(WEBAPP), "--output", "-", env=small)
+    assert refused.returncode == 1
+    assert "name a directory for them (--output DIRECTORY)" in refused.stderr
+
+
 def test_a_refused_plan_leaves_the_old_file(cli, tmp_path):
     file = tmp_path / "app.yaml"
     file.write_text("old")
@@ -232,11 +268,17 @@ def test_a_link_and_a_device_stay_what_they_are(plan, tmp_path):
     assert not os.path.isfile("/dev/null")  # noqa: PTH113 - shorter
 
 
-@pytest.mark.parametrize("file", ["no/such/app.yaml", "."])
-def test_a_place_where_no_file_can_be_is_wrong_usage(plan, file):
-    done = plan("--output", file)
+def test_a_place_where_no_file_can_be_is_wrong_usage(plan):
+    done = plan("--output", "no/such/app.yaml")
     assert (done.returncode, done.stdout) == (2, "")
     assert "argument --output: " in done.stderr
+
+
+def test_a_directory_is_for_several_templates(plan, tmp_path):
+    done = plan("--output", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(f"{tmp_path} is a directory, and there is one template: name a file in it\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_for_heat_to_build(plan, tmp_path):

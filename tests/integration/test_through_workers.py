@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from restore_worker import restore
 from restore_worker.errors import RefusedError
+from restore_worker.export import write_hots
 from restore_worker.states import RestoreState
 from tests.support.judge import judge
 from tests.support.sample_banks import SAMPLES
@@ -59,6 +60,18 @@ def test_any_graph_is_restored_once_children_first(steps, children):
         started = place["running", index_of[f"s{parent}"]]
         assert all(place["done", index_of[f"s{child}"]] < started for child in needed)
     assert place["assembling", None] > max(place["done", index] for index in range(len(children)))
+
+
+def test_what_is_too_large_for_one_stack_is_cut_as_plan_shows_it(steps, monkeypatch, tmp_path):
+    monkeypatch.setenv("RESTORE_STACK_RESOURCES", "20")
+    file = tmp_path / "templates"
+    submitted = steps.submit([[], *([[0]] * 50)])
+    assert submitted.wait(SECONDS).state is RestoreState.COMPLETE
+    planned = restore.plan("latest", bank=submitted.status.bank).hots
+    assert submitted.templates == planned
+    assert submitted.status.cut == tuple(hot.waits_for for hot in planned)
+    write_hots(submitted.templates, file)
+    assert {each.name for each in file.iterdir()} >= {"README.md", "stack-1.yaml", "stack-2.yaml", "stack-3.yaml"}
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
