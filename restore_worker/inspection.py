@@ -107,6 +107,13 @@ def _fit(heat: Heat, fragments: Mapping[str, Fragment], description: str) -> Fit
             if smaller := heat.smaller(hot):
                 known = limits or Limits(sys.maxsize, sys.maxsize)
                 limits = Limits(min(known.resources, smaller.resources), min(known.bytes, smaller.bytes))
+                if limits == known:
+                    found = f"Heat takes no stack of {hot.resources} resources and {hot.size} bytes"
+                    raise StackRefusedError(
+                        "limits",
+                        f"{found}, and there is no way to cut it",
+                        "restore less at a time, or have the limit raised",
+                    )
                 break
         else:
             return Fit(limits, hots)

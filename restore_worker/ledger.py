@@ -283,8 +283,8 @@ class Ledger(LedgerReader):
         if not may_follow(old, new):
             raise LedgerError(f"no restore goes from {old} to {new}")
         fields = {hot_field(each.number): json.dumps(dataclasses.asdict(each)) for each in hots}
-        if len(hots) > 1:
-            fields["cut"] = json.dumps([each.waits_for for each in hots])
+        if hots:
+            fields["cut"] = json.dumps([each.waits_for for each in hots] if len(hots) > 1 else [])
         stored = json.dumps(fields) if fields else ""
         return bool(self._run(restore_id, "move", old.value, new.value, reason, self._keep_days, stored, token))
 

@@ -187,9 +187,8 @@ def _assemble(step: Step, record: RestoreRecord) -> None:
     ledger = worker.current_ledger()
     try:
         # What stacks were made of already is not cut anew: they would lose to each other what they have.
-        hots = ledger.templates(record.id) or assemble(
-            ledger.fragments(record.id), record.description, record.limits
-        )
+        hots = ledger.templates(record.id) if ledger.stacks.any(record.id) else ()
+        hots = hots or assemble(ledger.fragments(record.id), record.description, record.limits)
     except LedgerError:
         raise  # the reconciler sends this again
     except Exception as error:  # noqa: BLE001 - whatever it is, the user must be told

@@ -317,7 +317,9 @@ class LedgerTwin(TwinReader):
             return False
         if token and restore.step.token != token:
             return False
-        restore.hots |= {hot.number: hot for hot in hots}
+        if hots:
+            restore.hots |= {hot.number: hot for hot in hots}
+            restore.cut = tuple(tuple(hot.waits_for) for hot in hots) if len(hots) > 1 else ()
         restore.discarded |= new is RestoreState.DISCARDING
         restore.leaving |= new is RestoreState.DESTROYING
         self._enter(restore, new, reason)

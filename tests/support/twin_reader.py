@@ -96,6 +96,7 @@ class Restore:
     reason: str = ""
     epoch: int = 1
     hots: dict[int, Hot] = field(default_factory=dict)
+    cut: tuple[tuple[int, ...], ...] = ()
     limits: Limits | None = None
     fragments: dict[str, tuple[Node, Fragment]] = field(default_factory=dict)
     made: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -157,7 +158,7 @@ class TwinReader:
             ttl=new.ttl,
             leaving=restore.leaving,
             limits=restore.limits,
-            cut=tuple(tuple(hot.waits_for) for number, hot in sorted(restore.hots.items()) if number),
+            cut=restore.cut,
         )
 
     def restores(self) -> Iterator[RestoreRecord]:
@@ -185,8 +186,8 @@ class TwinReader:
         return {index: [child.node.index for child in children] for index, children in found.items() if children}
 
     def templates(self, restore_id: str) -> tuple[Hot, ...]:
-        restore = self._find(restore_id)
-        return tuple(hot for _, hot in sorted(restore.hots.items())) if restore else ()
+        found = (self.template(restore_id, number) for number in self.get(restore_id).stacks)
+        return tuple(each for each in found if each is not None)
 
     def template(self, restore_id: str, number: int = 0) -> Hot | None:
         restore = self._find(restore_id)

@@ -527,6 +527,25 @@ def test_a_message_for_the_next_stacks_that_is_lost_is_sent_again() -> None:
         check_cut(one)
 
 
+def test_what_no_stack_was_made_of_yet_is_cut_as_the_limits_are_now() -> None:
+    one = walk(SHARED, 1, 0.0, set(), "target")
+    heat, ledger = one.celery.heat, one.celery.ledger
+    with one.celery.in_place():
+        one.submit()
+        one.celery.run(lambda: one.state is RestoreState.CREATING, drain=False)
+        one.celery.lose_messages()
+        one.cancel()
+        assert one.run() is RestoreState.CANCELLED
+        assert ledger.get("restore-1").cut == ()
+        ledger.limit("restore-1", SMALL)
+        one.resume()
+        assert one.run() is RestoreState.COMPLETE
+        assert ledger.get("restore-1").cut == ((), (1,), (1,))
+        check_cut(one)
+        one.celery.now += 1000.0
+    assert len(heat.live) == 3
+
+
 def test_an_old_cut_stays_when_the_limits_are_others() -> None:
     one = walk(SHARED, 1, 0.0, set(), "target", SMALL)
     heat, ledger = one.celery.heat, one.celery.ledger
