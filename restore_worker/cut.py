@@ -46,6 +46,7 @@ def cut(
     users = _users(needs)
     hanging = _hanging(order, needs, users)
     ascending = sorted(order, key=lambda name: (hanging[name], name))
+    fewest_of_all = ceil(max(len(needs) / limits.resources, sum(sizes.values()) / limits.bytes))
     tries: list[list[list[str]]] = []
     fewest = 0
     for pieces in _PIECES_A_STACK:
@@ -58,6 +59,8 @@ def cut(
         fewest = fewest or max(1, len(first))
         if len(first) <= fewest:
             tries.append(_packed(first, needs, found, limits))
+        if len(tries[-1]) == fewest_of_all:
+            break
     return min(tries, key=lambda parts: (len(parts), _depth(needs, parts)))
 
 
