@@ -143,7 +143,7 @@ def test_all_that_is_absent_is_told_at_once(worker, restoring: Restoring) -> Non
 @pytest.mark.parametrize(
     ("option", "limit", "told"),
     [
-        ("max_resources_per_stack", 3, "Maximum resources per stack exceeded"),
+        ("max_resources_per_stack", 0, "Maximum resources per stack exceeded"),
         ("max_stacks_per_tenant", 0, "maximum stacks per tenant, 0"),
     ],
 )
