@@ -16,7 +16,7 @@ from benchmarks.graphs import random_graph
 from benchmarks.noop import noop
 from benchmarks.table import Row
 
-SIZES = (100, 1000, 5000)
+SIZES = (100, 1000, 10_000)
 _END = b"benchmarks:end"
 _PUBLISHED = re.compile(rb'"LPUSH" "(?:restore|transfer)" "(.*)"', re.IGNORECASE)
 _ESCAPED = re.compile(rb"\\(?:x..|.)")
