@@ -183,7 +183,7 @@ def test_a_creation_that_died_with_heats_engine_is_cancelled_and_resumed(worker,
         with stopped(cloud, "heat-engine"):
             pass
     submitted.cancel()
-    wait_until(lambda: submitted.stack.status == "CREATE_FAILED", "that Heat stops", SECONDS)
+    wait_until(lambda: noted(submitted).status == "CREATE_FAILED", "that Heat stops", SECONDS)
     submitted.resume()
     complete_with_one_stack(restoring, submitted)
 

@@ -11,7 +11,7 @@ from restore_worker import restore
 from restore_worker.errors import DuplicateRestoreError, RestoreError
 from restore_worker.states import RestoreState
 from tests.cloud import removal
-from tests.cloud.restoring import SECONDS, Restoring, hear, reach, see
+from tests.cloud.restoring import SECONDS, Restoring, hear, noted, reach, see
 from tests.cloud.small import PARAMETERS, Small
 from tests.support.processes import wait_until
 
@@ -222,7 +222,7 @@ def stopped(working, restoring, cloud):
 
 
 def test_cancel_while_heat_builds_and_resume(stopped, restoring, cli):
-    wait_until(lambda: stopped.stack.status == "CREATE_FAILED", "that it is known how Heat ended", SECONDS)
+    wait_until(lambda: noted(stopped).status == "CREATE_FAILED", "that it is known how Heat ended", SECONDS)
     shown = json.loads(cli("show", stopped.id, "-f", "json").stdout)
     stack = restoring.stack(stopped)
     assert (shown["state"], shown["stacks"][0]["id"]) == ("cancelled", stack.id)
@@ -234,7 +234,7 @@ def test_cancel_while_heat_builds_and_resume(stopped, restoring, cli):
     }
     stopped.resume()
     reach(stopped, RestoreState.COMPLETE)
-    assert stopped.stack.id == restoring.stack(stopped).id == stack.id
+    assert noted(stopped).id == restoring.stack(stopped).id == stack.id
     whole = {each for each in before if before[each]["status"] == "CREATE_COMPLETE"}
     assert whole <= {each.id for each in stopped.belongings}
 
@@ -281,8 +281,8 @@ def test_a_stack_that_somebody_else_deletes_ends_the_restore_and_the_rest_is_des
 ):
     submitted = restoring.submit(restoring.small())
     with cloud.frozen("nova-compute"):
-        see(submitted, lambda: submitted.stack.id, "the stack")
-        demo.orchestration.delete_stack(submitted.stack.id)
+        see(submitted, lambda: noted(submitted).id, "the stack")
+        demo.orchestration.delete_stack(noted(submitted).id)
     wait_until(lambda: submitted.status.state is RestoreState.FAILED, "the end", SECONDS)
     assert (
         submitted.status.reason
