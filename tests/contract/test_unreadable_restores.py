@@ -46,7 +46,7 @@ def test_the_stacks_of_the_others_are_followed(
     ledger, followed = Ledger(client), []
     monkeypatch.setattr(poller, "same_cloud", lambda *_: None)
     monkeypatch.setattr(poller, "Heat", _NoStacks)
-    monkeypatch.setattr(poller._Follower, "step", lambda self: followed.append(self.record.id))
+    monkeypatch.setattr(poller._Follower, "step", lambda self: followed.append(self._record.id))
     first, second, third = (bring(ledger, RestoreState.CREATING) for _ in range(3))
     spoil(client, second, field)
     assert list(poller.poll(ledger, 10)) == []
