@@ -22,6 +22,7 @@ from restore_worker.resource import Resource, ResourceKey
 from restore_worker.stack import Heat
 from restore_worker.states import ResourceState
 from restore_worker.target import TargetCloud
+from restore_worker.template import HeatResource
 
 # Failures that are told in full; the rest is counted.
 _TOLD = 50
@@ -114,9 +115,14 @@ class _Checks:
             self.source, self.record.checkpoint, self._steps(), verify=False, registry=installed()
         )
         self.inspection.findings.extend(problems)
-        if not problems:
-            fit = self.inspection.check_stacks(fragments, self.record.description)
-            self.ledger.limit(self.record.id, fit.limits)
+        if problems or not any(isinstance(each, HeatResource) for each in fragments.values()):
+            return
+        with self.inspection.collecting():
+            heat = Heat(self.record.cloud)
+            names = (stack_name(self.record.id, number) for number in self.record.stacks)
+            if not any(heat.find(name) for name in names):
+                fit = self.inspection.check_stacks(fragments, self.record.description)
+                self.ledger.limit(self.record.id, fit.limits)
 
     def _steps(self, without: ResourceState | None = None) -> Iterator[Step]:
         """Yield the steps of the restore, but not those in the state."""
