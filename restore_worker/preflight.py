@@ -106,11 +106,6 @@ class _Checks:
 
     def check_room(self) -> None:
         """Look how large a stack Heat takes, and note it; those that are there already had room."""
-        with self.inspection.collecting():
-            heat = Heat(self.record.cloud)
-            names = (stack_name(self.record.id, number) for number in self.record.stacks)
-            if any(heat.find(name) is not None for name in names):
-                return
         fragments, problems = render_fragments(
             self.source, self.record.checkpoint, self._steps(), verify=False, registry=installed()
         )
