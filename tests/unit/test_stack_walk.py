@@ -386,7 +386,7 @@ def check_cut(one: Walk) -> None:
         assert [part.physical_id for part in built] == [each.server]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS, cancelled=st.booleans())
 def test_each_of_several_stacks_is_made_once_and_gone_on_with(
     children, seed, trouble, failing, step, cancelled
@@ -404,7 +404,7 @@ def test_each_of_several_stacks_is_made_once_and_gone_on_with(
     assert one.celery.volumes == volumes_of(one)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS)
 def test_of_several_stacks_those_that_others_took_from_are_deleted_last(
     children, seed, trouble, failing, step
@@ -426,7 +426,7 @@ def test_of_several_stacks_those_that_others_took_from_are_deleted_last(
     assert one.celery.ledger.stacks.built("restore-1") == []
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING)
 def test_several_stacks_are_let_go_together(children, seed, trouble, failing) -> None:
     one = walk(children, seed, trouble, set(), "target", SMALL)
