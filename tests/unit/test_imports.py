@@ -47,6 +47,7 @@ ROWS = (
         "discarding",
         "drills",
         "notification",
+        "stack_look",
         "poller",
         "preflight",
         "report",

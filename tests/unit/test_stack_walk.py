@@ -18,6 +18,9 @@ pytestmark = pytest.mark.usefixtures("configured")
 
 GRAPHS = graphs(most=20)
 STEPS = st.integers(1, 150)
+# So small that most graphs come to several stacks.
+SMALL = Limits(3, 10**6)
+LIMITS = st.sampled_from([None, SMALL])
 FAILING = st.sets(st.sampled_from(["CREATE", "UPDATE", "DELETE"]))
 
 
@@ -188,10 +191,18 @@ def test_what_was_cancelled_in_any_state_goes_on(children, seed, trouble, failin
     assert one.celery.volumes == volumes_of(one)
 
 
-@settings(max_examples=400)
-@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS, at_once=st.booleans())
-def test_what_was_destroyed_leaves_nothing(children, seed, trouble, failing, step, at_once) -> None:
-    one = walk(children, seed, trouble, set(), "target")
+@settings(max_examples=550)
+@given(
+    children=GRAPHS,
+    seed=SEEDS,
+    trouble=TROUBLES,
+    failing=FAILING,
+    step=STEPS,
+    at_once=st.booleans(),
+    limits=LIMITS,
+)
+def test_what_was_destroyed_leaves_nothing(children, seed, trouble, failing, step, at_once, limits) -> None:
+    one = walk(children, seed, trouble, set(), "target", limits)
 
     def stop() -> None:
         one.cancel()
@@ -214,10 +225,10 @@ def test_what_was_destroyed_leaves_nothing(children, seed, trouble, failing, ste
     assert one.celery.ledger.stacks.built("restore-1") == []
 
 
-@settings(max_examples=300)
-@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING)
-def test_what_was_let_go_stays_but_for_its_stack(children, seed, trouble, failing) -> None:
-    one = walk(children, seed, trouble, set(), "target")
+@settings(max_examples=400)
+@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, limits=LIMITS)
+def test_what_was_let_go_stays_but_for_its_stacks(children, seed, trouble, failing, limits) -> None:
+    one = walk(children, seed, trouble, set(), "target", limits)
     heat = one.celery.heat
     with one.celery.in_place():
         one.submit()
@@ -368,9 +379,6 @@ def test_one_that_is_destroyed_while_heat_is_asked_to_create_leaves_nothing(
 
 # Several stacks
 
-# So that most graphs come to several.
-SMALL = Limits(3, 10**6)
-
 
 def check_cut(one: Walk) -> None:
     heat, ledger = one.celery.heat, one.celery.ledger
@@ -402,46 +410,6 @@ def test_each_of_several_stacks_is_made_once_and_gone_on_with(
         one.check()
         check_cut(one)
     assert one.celery.volumes == volumes_of(one)
-
-
-@settings(max_examples=150)
-@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING, step=STEPS)
-def test_of_several_stacks_those_that_others_took_from_are_deleted_last(
-    children, seed, trouble, failing, step
-) -> None:
-    one = walk(children, seed, trouble, set(), "target", SMALL)
-    one.celery.interrupted_at, one.celery.interrupt = step, one.cancel
-    one.celery.heat.failing |= failing
-    with one.celery.in_place():
-        one.submit()
-        ended = one.run()
-        while ended is not RestoreState.DESTROYED:
-            ended = one.ask(RestoreState.DESTROYING)
-            mend(one)
-        # What a late copy of a task had Heat delete comes to its end.
-        one.celery.now += 600.0
-        assert one.celery.heat.live == []
-    assert one.celery.heat.servers == set()
-    assert one.celery.volumes == {}
-    assert one.celery.ledger.stacks.built("restore-1") == []
-
-
-@settings(max_examples=100)
-@given(children=GRAPHS, seed=SEEDS, trouble=TROUBLES, failing=FAILING)
-def test_several_stacks_are_let_go_together(children, seed, trouble, failing) -> None:
-    one = walk(children, seed, trouble, set(), "target", SMALL)
-    heat = one.celery.heat
-    with one.celery.in_place():
-        one.submit()
-        complete(one)
-        servers, ended = set(heat.servers), RestoreState.COMPLETE
-        heat.failing |= failing
-        while ended is not RestoreState.FORGOTTEN:
-            ended = one.ask(RestoreState.FORGETTING)
-            mend(one)
-        assert heat.live == []
-    assert heat.servers == servers
-    assert {each.physical_id for each in one.celery.ledger.stacks.built("restore-1")} == servers
 
 
 # One that all others need, and six for Heat that need nothing of each other.
