@@ -36,7 +36,7 @@ def poll(ledger: Ledger, minutes: int) -> Iterator[tuple[str, RestoreState]]:
         try:
             same_cloud(name, identity)
             heat = Heat(name)
-            stacks = heat.ours()
+            stacks = heat.ours([stack_name(each.id, number) for each in records for number in each.stacks])
         except RestoreError as error:
             for record in records:
                 _tell(ledger, record, _limit(record, minutes), error)
@@ -109,7 +109,7 @@ def _age(record: RestoreRecord) -> timedelta:
 
 
 class _Follower:
-    """One look at the stacks of one restore. listed: all of the project, by name."""
+    """One look at the stacks of one restore. listed: what Heat has of those and of others, by name."""
 
     def __init__(
         self, ledger: Ledger, heat: Heat, record: RestoreRecord, listed: Mapping[str, Stack], limit: timedelta

@@ -6,7 +6,7 @@ import json
 import re
 import uuid
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from restore_worker.hot import HOT_VERSION, Hot
 
 # On all our stacks.
 _TAG = "restore-worker"
+# How many stacks are asked for by name at once: their URL must stay below the 8 KiB that servers take.
+_NAMES = 100
 _GONE = "DELETE_COMPLETE"
 # What Heat says of a template or a request that is too large, in bytes: how large it is, and may be.
 _TOO_LONG = re.compile(r"\((\d+) bytes\) exceeds maximum allowed size \((\d+) bytes\)")
@@ -117,10 +119,15 @@ class Heat:
         # For a moment, one that is just deleted still has its name.
         return None if found.status == _GONE and found.name == name_or_id else found
 
-    def ours(self) -> dict[str, Stack]:
-        """Return by name all stacks of the project that restores have made and that are not deleted; one call."""
+    def ours(self, names: Sequence[str]) -> dict[str, Stack]:
+        """Return by name those of the stacks that restores have made and that are not deleted.
+
+        One call for each hundred names, whatever else there is in the project.
+        """
+        lists = self._client.stacks.list
         with translated(self._cloud, "listing the stacks of restores"):
-            stacks = map(self._stack, self._client.stacks.list(tags=_TAG))
+            asked = (names[start : start + _NAMES] for start in range(0, len(names), _NAMES))
+            stacks = [self._stack(each) for some in asked for each in lists(filters={"name": some}, tags=_TAG)]
             return {found.name: found for found in stacks if found.status != _GONE}
 
     def smaller(self, hot: Hot) -> Limits | None:

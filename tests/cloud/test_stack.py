@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from restore_worker.cut import Limits
+from restore_worker.entries import stack_name
 from restore_worker.errors import CloudError
 from restore_worker.hot import Hot, assemble
 from restore_worker.stack import Heat, Stack, StackEvent
@@ -93,14 +94,14 @@ def test_a_stack_from_its_creation_to_its_end(heat, restore_id):
     heat.preview(restore_id, hot)
     made = create(heat, restore_id, hot)
     assert (made.name, made.status) == (f"restore-{restore_id}", "CREATE_IN_PROGRESS")
-    assert heat.ours()[made.name].id == made.id
+    assert heat.ours([made.name])[made.name].id == made.id
 
     heat.preview(restore_id, hot)
     assert create(heat, restore_id, hot).id == made.id
 
     done = rest(heat, made, before=made.mark)
     assert (done.status, done.complete) == ("CREATE_COMPLETE", True)
-    assert heat.find(made.name) == heat.ours()[made.name] == done
+    assert heat.find(made.name) == heat.ours([made.name])[made.name] == done
     physical = {each.name: each.physical_id for each in heat.resources(made.id)}
     assert {each.status for each in heat.resources(made.id)} == {"CREATE_COMPLETE"}
     assert physical.keys() == {"test_resource_one", "test_resource_two"}
@@ -111,9 +112,17 @@ def test_a_stack_from_its_creation_to_its_end(heat, restore_id):
     wait(heat, made, lambda found: found.status == "DELETE_COMPLETE")
     heat.delete(made.id)
     assert heat.find(made.name) is None
-    assert made.name not in heat.ours()
+    assert made.name not in heat.ours([made.name])
     until(lambda: not heat.resources(made.id))
     assert told(heat, made, "DELETE_COMPLETE")
+
+
+def test_stacks_are_found_among_more_names_than_one_url_holds(heat, restore_id):
+    made = create(heat, restore_id, hot_of(one=thing()))
+    others = [stack_name(str(uuid.uuid4()), number) for number in range(1, 251)]
+    assert heat.ours([*others, made.name]).keys() == {made.name}
+    assert heat.ours(others) == {}
+    rest(heat, made)
 
 
 def test_events_come_oldest_first_from_where_one_was(heat, restore_id):
@@ -142,7 +151,7 @@ def test_an_update_mends_what_failed_and_leaves_what_is_whole(heat, restore_id):
     heat.update(failed.id, hot_of(one=thing(value="1"), two=thing("one", value="2")), minutes=20)
     mended = rest(heat, failed, before=failed.mark)
     assert (mended.id, mended.status) == (failed.id, "UPDATE_COMPLETE")
-    assert heat.ours()[failed.name] == mended, "its tags are gone"
+    assert heat.ours([failed.name])[failed.name] == mended, "its tags are gone"
     after = {each.name: each.physical_id for each in heat.resources(failed.id)}
     assert after["test_resource_one"] == before["test_resource_one"]
 

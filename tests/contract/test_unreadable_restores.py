@@ -57,5 +57,5 @@ class _NoStacks:
     def __init__(self, _cloud: str) -> None:
         pass
 
-    def ours(self) -> dict[str, object]:
+    def ours(self, _names: object) -> dict[str, object]:
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -99,9 +99,9 @@ class SimulatedHeat:
             found = by_name or [each for each in self._stacks if each.id == name_or_id]
         return found[0].seen() if found else None
 
-    def ours(self) -> dict[str, Stack]:
+    def ours(self, names: Sequence[str]) -> dict[str, Stack]:
         with self._call():
-            return {each.name: each.seen() for each in self.live}
+            return {each.name: each.seen() for each in self.live if each.name in names}
 
     def preview(self, restore_id: str, hot: Hot) -> None:
         assert hot.resources, restore_id

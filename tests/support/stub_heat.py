@@ -100,7 +100,9 @@ class StubHeat:
         match method, path:
             case "GET", ["stacks"]:
                 tag = query.get("tags", [""])[0]
-                found = [each for each in self.stacks if tag in each.tags and not each.deleted]
+                names = query.get("name", [])
+                known = [each for each in self.stacks if tag in each.tags and not each.deleted]
+                found = [each for each in known if not names or each.name in names]
                 return 200, {"stacks": [each.shown(self.words) for each in found]}
             case "POST", ["stacks", "preview"]:
                 return 200, {"stack": {}}

@@ -328,7 +328,7 @@ def test_every_request_says_who_asks(stub):
     from restore_worker.stack import Heat
 
     stub.answers["GET /orchestration/stacks"] = [Answer(body={"stacks": []})]
-    Heat("stub").ours()
+    Heat("stub").ours(["a"])
     call()
     assert {each.headers["User-Agent"] for each in stub.requests} == {"restore-worker/0.1.0"}
 

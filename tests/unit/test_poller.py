@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import SimpleNamespace
@@ -30,12 +31,14 @@ class Site:
     stacks: dict[str, Stack] = field(default_factory=dict)
     happened: list[StackEvent] = field(default_factory=list)
     built: list[Built] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
-    def ours(self) -> dict[str, Stack]:
+    def ours(self, names: Sequence[str]) -> dict[str, Stack]:
         self.asked["stacks"] += 1
+        self.names = sorted(names)
         if self.away:
             raise CloudUnavailableError("Heat does not answer")
-        return dict(self.stacks)
+        return {name: each for name, each in self.stacks.items() if name in names}
 
     def events(self, _stack_id: str, after: str = "") -> list[StackEvent]:
         self.asked["events"] += 1
@@ -45,6 +48,10 @@ class Site:
     def resources(self, _stack_id: str) -> list[Built]:
         self.asked["resources"] += 1
         return self.built
+
+    def outputs(self, _stack_id: str) -> dict[str, str]:
+        self.asked["outputs"] += 1
+        return {}
 
     def cancel(self, _stack_id: str) -> None:
         self.asked["cancel"] += 1
@@ -119,6 +126,19 @@ def test_all_stacks_of_a_cloud_cost_one_list_and_resources_are_asked_of_those_th
     site.built = [Built("server", "OS::Nova::Server", IN_PROGRESS, "", "physical")]
     assert world.round() == {"stacks": 1, "events": 30, "resources": 30}
     assert world.round() == {"stacks": 1, "events": 30}
+
+
+def test_nothing_is_asked_of_stacks_that_are_done(world):
+    site = world.sites["target"]
+    done = [world.creating() for _ in range(30)]
+    site.stacks = {name: replace(each, status="CREATE_COMPLETE") for name, each in site.stacks.items()}
+    world.round()
+    assert {world.ended(each)[0] for each in done} == {RestoreState.COMPLETE}
+    assert world.round() == {}
+    restore_id = world.creating()
+    asked = world.round()
+    assert (asked["stacks"], asked["events"]) == (1, 1)
+    assert site.names == [stack_name(restore_id)]
 
 
 def test_a_resource_whose_id_is_not_known_yet_is_asked_for_again(world):
