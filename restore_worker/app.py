@@ -14,7 +14,7 @@ from typing import Any
 from celery import Celery
 from celery.utils.imports import cwd_in_path
 
-from restore_worker import canvas, settings
+from restore_worker import canvas, settings, transport
 from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE
 from restore_worker.errors import RestoreError
 
@@ -67,6 +67,7 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
 
 
 def _application() -> Celery:
+    transport.use()
     included = ("tasks", "greeting", "logs")
     app = Celery("restore_worker", include=[f"restore_worker.{module}" for module in included])
     app.add_defaults(lambda: _under(app.loader.conf or {}))

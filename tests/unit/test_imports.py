@@ -38,7 +38,7 @@ ROWS = (
         "redis_state",
     ),
     ("session", "cloud_errors", "cloud", "ownership", "stack", "stack_preview", "quotas", "target", "inspection"),
-    ("canvas", "app"),
+    ("transport", "canvas", "app"),
     ("stopping", "lease", "worker", "building"),
     (
         "attempt",
@@ -72,7 +72,17 @@ ROWS = (
 )
 # Distributions of others, and the engine's modules that may import them.
 OWNERS = {
-    ("celery", "kombu"): {"app", "canvas", "consumer", "greeting", "logs", "shutdown", "step", "tasks"},
+    ("celery", "kombu"): {
+        "app",
+        "canvas",
+        "consumer",
+        "greeting",
+        "logs",
+        "shutdown",
+        "step",
+        "tasks",
+        "transport",
+    },
     ("redis",): {"redis_client", "redis_state", "ledger", "ledger_reader", "recording", "stack_ledger"},
     ("openstack", "keystoneauth1", "heatclient", "requests"): {
         "session",
