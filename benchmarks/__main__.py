@@ -6,7 +6,7 @@ import os
 import platform
 from importlib.metadata import version
 
-from benchmarks import makespan, planning, stage, throughput, traffic, watching
+from benchmarks import makespan, planning, scaling, stage, throughput, traffic, watching
 from benchmarks.table import markdown
 
 
@@ -19,7 +19,7 @@ def main() -> None:
             f"Valkey {client.info('server')['valkey_version']}, {versions}\n"
         )
         rows = [*planning.measure(), *throughput.measure(client), *makespan.measure(), *traffic.measure(client)]
-        rows += watching.measure()
+        rows += [*scaling.measure(client), *watching.measure()]
         print(markdown(rows))
 
 

@@ -64,3 +64,22 @@ def random_graph(size: int, seed: int = 0, longest: float = 0.0) -> Graph:
         before = range(max(0, index - 30), index)
         children.append(tuple(sorted(draw.sample(before, min(len(before), draw.randint(0, 3))))))
     return Graph(tuple(children), tuple(round(draw.uniform(longest / 10, longest), 4) for _ in children))
+
+
+def project_graph(servers: int, seed: int = 0, longest: float = 0.0) -> Graph:
+    """Return a project: networks, images, and servers that need one of each and two volumes of their own.
+
+    longest: as of `random_graph`.
+    """
+    draw = random.Random(seed)
+    networks, images = range(4), range(4, 7)
+    children: list[tuple[int, ...]] = [()] * 7
+    for _ in range(servers):
+        children += [(), (), (draw.choice(networks), draw.choice(images), len(children), len(children) + 1)]
+    children.append(tuple(range(len(children))))
+    return Graph(tuple(children), tuple(round(draw.uniform(longest / 10, longest), 4) for _ in children))
+
+
+def waiting_graph(size: int, seconds: float) -> Graph:
+    """Return resources that need nobody and work equally long."""
+    return Graph(((),) * size, (seconds,) * size)

@@ -7,16 +7,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import redis
-from celery import Task, group
+from celery import Task, chord, group
 
 from restore_worker import restore
 from restore_worker.entries import QUEUE
+from restore_worker.redis_state import waiting
+from restore_worker.restore import Restore
 from restore_worker.states import RestoreState
-from tests.support.processes import ROOT, redis_server, start_worker
+from tests.support.processes import ROOT, Program, redis_server, start_worker
 
 CORES = os.cpu_count() or 1
 _STRANGER = str(ROOT / "tests/support/stranger")
@@ -32,30 +34,45 @@ def deployment() -> Iterator[redis.Redis]:
 
 
 @contextmanager
-def worker(pool: str, concurrency: int) -> Iterator[None]:
-    """Run one worker."""
-    with tempfile.TemporaryDirectory() as scratch:
-        program = start_worker(
-            Path(scratch) / "worker.log",
-            pool=pool,
-            concurrency=concurrency,
-            options=["--include=benchmarks.noop"],
-            env={"PYTHONPATH": _STRANGER},
-        )
-        try:
-            yield
-        finally:
-            program.stop()
+def workers(pool: str, concurrency: int, number: int = 1) -> Iterator[list[Program]]:
+    """Run some workers, one unless said otherwise."""
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as running:
+        programs = []
+        for each in range(number):
+            program = start_worker(
+                Path(scratch) / f"worker{each}.log",
+                pool=pool,
+                concurrency=concurrency,
+                options=["--include=benchmarks.noop"],
+                env={"PYTHONPATH": _STRANGER},
+            )
+            running.callback(program.stop)
+            programs.append(program)
+        yield programs
 
 
-def run(bank: Path) -> dict[str, float]:
-    """Restore the bank's only checkpoint; when it came to each of its states, in seconds since 1970."""
+def run(bank: Path) -> Restore:
+    """Restore the bank's only checkpoint."""
     submitted = restore.submit("latest", bank=bank, create_stack=False)
     ended = submitted.wait(600)
     if ended.state is not RestoreState.COMPLETE:
         raise RuntimeError(f"the restore ended {ended.state}: {ended.reason}")
-    events = restore.get(submitted.id).watch()
-    return {event.name: event.time.timestamp() for event in events if event and event.index is None}
+    return submitted
+
+
+def seconds(done: Restore, first: RestoreState, last: RestoreState) -> float:
+    """Return how long it took from one state to another."""
+    times = {
+        each.name: each.time.timestamp() for each in restore.get(done.id).watch() if each and each.index is None
+    }
+    return times[last] - times[first]
+
+
+def run_chord(task: Task, size: int) -> float:
+    """Run a plain chord of tasks with one more for its body; the seconds until that is done."""
+    start = time.perf_counter()
+    chord((task.s() for _ in range(size)), task.si()).apply_async().get()
+    return time.perf_counter() - start
 
 
 def run_group(task: Task, size: int, client: redis.Redis) -> float:
@@ -65,6 +82,6 @@ def run_group(task: Task, size: int, client: redis.Redis) -> float:
     if not task.ignore_result:
         result.get()
     # Nobody tells when the others are done: the queue is empty then, and no worker holds a message.
-    while client.llen(QUEUE) or client.hlen("unacked"):
+    while waiting(client, QUEUE) or client.hlen("unacked"):
         time.sleep(0.002)
     return time.perf_counter() - start

@@ -13,6 +13,8 @@ from benchmarks import stage
 from benchmarks.graphs import random_graph
 from benchmarks.table import Row
 from restore_worker import restore
+from restore_worker.restore import Restore
+from restore_worker.states import RestoreState
 from tests.support.processes import restore_worker
 from tests.support.terminal import Terminal
 
@@ -24,7 +26,7 @@ THREADS = 16
 
 def measure() -> Iterator[Row]:
     """Restore the same graph again and again, every other time watched."""
-    with tempfile.TemporaryDirectory() as scratch, stage.worker("threads", THREADS):
+    with tempfile.TemporaryDirectory() as scratch, stage.workers("threads", THREADS):
         bank = random_graph(SIZE, 1, LONGEST).save(Path(scratch))
         alone, watched, shares = [], [], []
         for _ in range(REPEATS):
@@ -39,8 +41,8 @@ def measure() -> Iterator[Row]:
     yield Row("... workers slower by", f"{slower:.1%}", "< 3 %")
 
 
-def _seconds(times: dict[str, float]) -> float:
-    return times["assembling"] - times["restoring"]
+def _seconds(done: Restore) -> float:
+    return stage.seconds(done, RestoreState.RESTORING, RestoreState.ASSEMBLING)
 
 
 def _watched(bank: Path) -> tuple[float, float]:
@@ -50,8 +52,7 @@ def _watched(bank: Path) -> tuple[float, float]:
     with Terminal(restore_worker("watch", submitted.id), 80, 24) as terminal:
         terminal.end(300)
     share = (_cpu() - before) / (time.monotonic() - began)
-    events = restore.get(submitted.id).watch()
-    return _seconds({each.name: each.time.timestamp() for each in events if each and each.index is None}), share
+    return _seconds(submitted), share
 
 
 def _cpu() -> float:

@@ -91,7 +91,7 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
             ctypes.PyDLL(None).sleep(int(work.seconds))
         obstacle, end = Path(work.obstacle), time.monotonic() + work.seconds
         while work.ends != "frozen" and time.monotonic() < end and obstacle.exists():
-            time.sleep(0.02)
+            time.sleep(min(0.02, max(0.0, end - time.monotonic())))
         for _ in context.read_data() if work.ends == "streams" else ():
             time.sleep(0.02 if obstacle.exists() else 0)
         while work.ends in ("held", "deaf") and obstacle.exists():
