@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from celery import chain
 
-from restore_worker.entries import Node
+from restore_worker.entries import STEPS, Node, Priority, list_of
 from restore_worker.errors import printable
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def declare(app: Celery, restore_id: str, epoch: int, size: int) -> None:
     app.backend.set_chord_size(_group_id(restore_id, epoch), size)
 
 
-def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Node]) -> None:
+def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Node], priority: Priority) -> None:
     """Send the tasks of resources that can start now into the chord of their epoch."""
     nodes = list(nodes)
     if not nodes:
@@ -72,6 +72,7 @@ def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Nod
                 chord=body,
                 root_id=group_id,
                 queue=node.queue,
+                priority=STEPS[priority],
                 # Flower labels tasks by name only.
                 shadow=printable(f"restore {node.type} {node.name or node.id}")[:120],
                 ignore_result=True,
@@ -91,7 +92,7 @@ def close(app: Celery, restore_id: str, epoch: int) -> None:
 
 def send_body(app: Celery, restore_id: str) -> None:
     """Send the chord's body itself: there was nothing to wait for, or the last part's return was lost."""
-    _body(app, restore_id).apply_async()
+    _body(app, restore_id).clone().apply_async()
 
 
 def send_create_stack(app: Celery, restore_id: str) -> None:
@@ -99,14 +100,14 @@ def send_create_stack(app: Celery, restore_id: str) -> None:
     app.send_task(CREATE_STACK, (restore_id,), ignore_result=True)
 
 
-def oldest(app: Celery, queue: str) -> tuple[str, int] | None:
-    """Return restore and resource of the message that is taken next from a queue; None if the queue is empty.
+def oldest(app: Celery, queue: str, priority: Priority) -> tuple[str, int] | None:
+    """Return restore and resource of the next message in a queue that has the priority; None if there is none.
 
     ("", 0) if the message is not of a resource.
     """
     with app.connection_for_read() as connection:
         # Kombu pushes on the left and pops on the right.
-        message = connection.default_channel.client.lindex(queue, -1)
+        message = connection.default_channel.client.lindex(list_of(queue, priority), -1)
     if message is None:
         return None
     restore_id, _, place = json.loads(message)["headers"]["id"].rpartition(".")
@@ -128,6 +129,7 @@ def _group_id(restore_id: str, epoch: int) -> str:
     return f"{restore_id}.{epoch}"
 
 
+@functools.lru_cache(maxsize=16)
 def _body(app: Celery, restore_id: str) -> Signature:
     # In every message of the chord, hence no more than it takes: queue and the rest are the tasks' defaults.
     return chain(

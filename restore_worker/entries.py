@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from restore_worker.cut import Limits
@@ -19,6 +20,23 @@ TRANSFER_QUEUE = "transfer"
 RECONCILE_QUEUE = "reconcile"
 # After so long a drill that could not be deleted is deleted again, unless its whole time is shorter.
 _AGAIN = timedelta(minutes=10)
+
+
+class Priority(StrEnum):
+    """Whose resources workers take up first, where those of several restores wait."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+# What Kombu knows them by: it takes from the smallest first. What is not of a resource has none, which is 0.
+STEPS = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
+
+
+def list_of(queue: str, priority: Priority) -> str:
+    """Return the list in Redis where messages of a queue and a priority wait, as Kombu calls it."""
+    return f"{queue}\x06\x16{STEPS[priority]}" if STEPS[priority] else queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,7 @@ class NewRestore:
     allow_projects: of which projects the checkpoint may be, other than the target's; None if that is no matter.
     ttl: of a drill, the seconds after its end after which it is deleted; 0 if it is none.
     limits: of one stack, as far as the submitter knows; None if all goes into one.
+    priority: of its resources; its own steps wait for nothing.
     """
 
     id: str
@@ -68,13 +87,14 @@ class NewRestore:
     allow_projects: Sequence[str] | None = None
     ttl: int = 0
     limits: Limits | None = None
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRecord:
     """A restore as it stands.
 
-    digest, cloud, identity, wants_stack, key, allow_projects, ttl, limits: as of `NewRestore`.
+    digest, cloud, identity, wants_stack, key, allow_projects, ttl, limits, priority: as of `NewRestore`.
     updated: when it came into its state.
     size: resources in all; left: not settled yet; failed: failed or skipped.
     discarded: whether something that it made may be deleted already.
@@ -109,6 +129,7 @@ class RestoreRecord:
     leaving: bool
     limits: Limits | None
     cut: tuple[tuple[int, ...], ...]
+    priority: Priority
 
     @property
     def stacks(self) -> Mapping[int, Sequence[int]]:
@@ -173,6 +194,7 @@ class Claimed:
     """The resource is ours until the lease ends.
 
     waited: seconds since an attempt first found that there is nothing to do yet, if all did since.
+    drawn: what can be sent now that this one is no more in its queue, into the chord of the epoch.
     """
 
     attempts: int
@@ -183,7 +205,9 @@ class Claimed:
     cloud: str
     identity: str
     epoch: int
+    priority: Priority
     waited: float = 0.0
+    drawn: Sequence[Node] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +226,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The resource has ended; ``released`` are the parents that can start now, in the chord of the epoch."""
+    """The resource has ended; ``released`` is what can be sent now, into the chord of the epoch."""
 
     released: Sequence[Node]
     epoch: int
+    priority: Priority
 
 
 @dataclass(frozen=True, slots=True)

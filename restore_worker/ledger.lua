@@ -5,10 +5,11 @@
 local RECORD, PROGRESS, PARENTS, NODES, WORK, FRAGMENTS, OWNERS, MADE, EVENTS = unpack(KEYS, 1, 9)
 -- KEYS[10] and KEYS[11] are the stack's: stack_ledger.lua writes them; they live as long as the others.
 local STACK, OWN_KEYS, DUE, FOLLOWED, RESTORES, NEWS = KEYS[10], 11, KEYS[12], KEYS[13], KEYS[14], KEYS[15]
--- ARGV: verb, restore id, seconds until a look at what was sent, then the verb's own arguments, six at most
--- but for settle's fragments: those may be more than Lua's stack takes, and are read from ARGV.
-local LAST_ARGUMENT, FIRST_FRAGMENT = 9, 8
-local VERB, ID, PATIENCE = ARGV[1], ARGV[2], tonumber(ARGV[3])
+-- ARGV: verb, restore id, seconds until a look at what was sent, how many messages go into a queue at once, then the
+-- verb's own arguments, six at most but for settle's fragments: those may be more than Lua's stack takes, and are read
+-- from ARGV.
+local FIRST_ARGUMENT, LAST_ARGUMENT, FIRST_FRAGMENT = 5, 10, 9
+local VERB, ID, PATIENCE, SHARE = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local SETTLED = { done = true, failed = true, skipped = true }
 local FINAL = { complete = true, failed = true, cancelled = true, destroyed = true, forgotten = true }
 -- Heat works on the stack.
@@ -91,15 +92,104 @@ local function resent(index, state)
   event('resent', index, 'reason', state .. ' for too long')
 end
 
--- The message of a resource is sent now.
+-- A resource is ready, and its message is sent now.
 local function look_at_ready(index)
-  write(index, 'sent', NOW)
+  write(index, 'state', 'ready', 'sent', NOW)
   look_at(index, NOW + PATIENCE)
 end
 
-local function release(index)
-  write(index, 'state', 'ready')
-  look_at_ready(index)
+local function queue_of(index)
+  return cjson.decode(node_of(index))[4]
+end
+
+-- Of a restore, few messages are in a queue at once, for others to have their turn. What is ready beyond those stands
+-- in lots of that size, by queue: QUEUE.NUMBER from QUEUE.first to QUEUE.last. The next lot is sent when the first of
+-- those before it, QUEUE.starter, is taken up. Nobody looks for what is not sent, but for the first of the next lot.
+local function watch_next(queue)
+  local lot = read(queue, (read(queue, 'first')))
+  look_at(string.match(lot, '%d+'), NOW + PATIENCE)
+end
+
+local function is_starter(index, queue)
+  write(queue, 'starter', index)
+  write(index, 'starts', queue)
+end
+
+-- Takes the next lot of a queue; a list of what is to be sent.
+local function draw(queue)
+  local first, last = read(queue, 'first', 'last')
+  local drawn = {}
+  for number = tonumber(first or '1'), tonumber(last or '0') do
+    for index in string.gmatch(read(queue, number), '%d+') do
+      -- An earlier version knows of no lots, and may have sent it.
+      if read(index, 'state') == 'ready' then drawn[#drawn + 1] = index end
+    end
+    forget(queue, number)
+    if number == tonumber(last) then
+      forget(queue, 'first', 'last', 'starter')
+    else
+      write(queue, 'first', number + 1)
+      if drawn[1] then
+        is_starter(drawn[1], queue)
+        watch_next(queue)
+      end
+    end
+    if drawn[1] then break end
+  end
+  for _, index in ipairs(drawn) do look_at_ready(index) end
+  return drawn
+end
+
+-- What is to be sent after `sent` is.
+local function line_up(queue, indices, sent)
+  local first, last = read(queue, 'first', 'last')
+  last = tonumber(last or '0')
+  for from = 1, #indices, SHARE do
+    last = last + 1
+    write(queue, last, table.concat(indices, ',', from, math.min(from + SHARE - 1, #indices)))
+  end
+  write(queue, 'last', last)
+  if first then return end
+  write(queue, 'first', 1)
+  is_starter(sent, queue)
+  watch_next(queue)
+end
+
+-- Forgets what stands in line; all is ready or planned anew.
+local function abandon(queue)
+  local first, last = read(queue, 'first', 'last')
+  for number = tonumber(first or '1'), tonumber(last or '0') do forget(queue, number) end
+  forget(queue, 'first', 'last', 'starter')
+end
+
+-- Of what is ready now, a list of what is to be sent at once; the rest comes in its turn.
+local function in_turn(indices)
+  if #indices <= SHARE then
+    for _, index in ipairs(indices) do look_at_ready(index) end
+    return indices
+  end
+  local sent, by_queue, queues = {}, {}, {}
+  for _, index in ipairs(indices) do
+    local queue = queue_of(index)
+    if not by_queue[queue] then
+      by_queue[queue] = { starter = index, size = 0, later = {} }
+      queues[#queues + 1] = queue
+    end
+    local of_queue = by_queue[queue]
+    of_queue.size = of_queue.size + 1
+    if of_queue.size <= SHARE then
+      look_at_ready(index)
+      sent[#sent + 1] = index
+    else
+      write(index, 'state', 'ready')
+      of_queue.later[#of_queue.later + 1] = index
+    end
+  end
+  for _, queue in ipairs(queues) do
+    local of_queue = by_queue[queue]
+    if of_queue.later[1] then line_up(queue, of_queue.later, of_queue.starter) end
+  end
+  return sent
 end
 
 -- A list of index, node, index, node, ... of what is to be sent.
@@ -144,28 +234,33 @@ local function finish(index, state, reason)
   for parent in parents_of(index) do
     if state ~= 'done' then redis.call('HSETNX', PROGRESS, parent .. '.cause', cause) end
     if redis.call('HINCRBY', PROGRESS, parent .. '.needs', -1) == 0 then
-      release(parent)
       released[#released + 1] = parent
     end
   end
   if redis.call('HINCRBY', RECORD, 'left', -1) == 0 then look_at_restore() end
-  return nodes(released)
+  return in_turn(released)
 end
 
--- What may be sent now that a resource has ended, and the epoch that it is sent into.
-local function settled(released)
-  return { 'settled', released, redis.call('HGET', RECORD, 'epoch') }
+-- What may be sent now that a resource has ended, and the epoch and the priority that it is sent with.
+local function settled(...)
+  local ready = {}
+  for _, indices in ipairs({ ... }) do
+    for _, index in ipairs(indices) do ready[#ready + 1] = index end
+  end
+  local epoch, priority = unpack(redis.call('HMGET', RECORD, 'epoch', 'priority'))
+  return { 'settled', nodes(ready), epoch, priority or '' }
 end
 
--- For a late copy of a settled task: only those parents that are still to be taken up. After a resume, preflight
--- declares the chord's size before anything is sent into it.
+-- For a late copy of a settled task: only those parents that were sent and are still to be taken up. After a resume,
+-- preflight declares the chord's size before anything is sent into it.
 local function still_ready(index)
   local found = {}
   if redis.call('HGET', RECORD, 'state') ~= 'restoring' then return found end
   for parent in parents_of(index) do
-    if read(parent, 'state') == 'ready' then found[#found + 1] = parent end
+    local state, sent = read(parent, 'state', 'sent')
+    if state == 'ready' and sent then found[#found + 1] = parent end
   end
-  return nodes(found)
+  return found
 end
 
 local function given_up(attempts, reason)
@@ -189,24 +284,29 @@ local verbs = {}
 
 -- index, token, seconds of the lease, greatest number of attempts, worker, JSON of other such numbers by type
 function verbs.claim(index, token, lease, most, worker, limits)
-  local state, holder, due, attempts, cause, told_of, since =
-    read(index, 'state', 'token', 'until', 'attempts', 'cause', 'told', 'since')
+  local state, holder, due, attempts, cause, told_of, since, starts =
+    read(index, 'state', 'token', 'until', 'attempts', 'cause', 'told', 'since', 'starts')
   if not state then return { 'gone' } end
   if SETTLED[state] then return settled(still_ready(index)) end
-  local restore, checkpoint, bank, cloud, identity, epoch =
-    unpack(redis.call('HMGET', RECORD, 'state', 'checkpoint', 'bank', 'cloud', 'identity', 'epoch'))
+  local restore, checkpoint, bank, cloud, identity, epoch, priority =
+    unpack(redis.call('HMGET', RECORD, 'state', 'checkpoint', 'bank', 'cloud', 'identity', 'epoch', 'priority'))
   if restore ~= 'restoring' or state == 'planned' then return { 'idle' } end
   attempts = tonumber(attempts or '0')
+  local drawn = {}
   if holder ~= token then
     if due and tonumber(due) > NOW then
       return { 'held', tostring(tonumber(due) - NOW) }
     end
+    if starts then
+      forget(index, 'starts')
+      drawn = draw(starts)
+    end
     if cause then
-      return settled(finish(index, 'skipped', 'needs ' .. named(cause) .. ', which was not restored'))
+      return settled(drawn, finish(index, 'skipped', 'needs ' .. named(cause) .. ', which was not restored'))
     end
     local own = cjson.decode(limits)[cjson.decode(node_of(index))[1]]
     if attempts >= tonumber(own or most) then
-      return settled(finish(index, 'failed', given_up(attempts, read(index, 'reason'))))
+      return settled(drawn, finish(index, 'failed', given_up(attempts, read(index, 'reason'))))
     end
     attempts = attempts + 1
     local ends = NOW + tonumber(lease)
@@ -225,7 +325,7 @@ function verbs.claim(index, token, lease, most, worker, limits)
     if told_of ~= news then event('running', index, 'attempt', attempts, 'worker', worker) end
   end
   return { 'claimed', tostring(attempts), node_of(index), redis.call('HGET', WORK, index),
-    checkpoint, bank, cloud, identity, epoch, tostring(NOW - tonumber(since or NOW)) }
+    checkpoint, bank, cloud, identity, epoch, tostring(NOW - tonumber(since or NOW)), nodes(drawn), priority or '' }
 end
 
 -- The restore's own step (its index is ''): state that it belongs to, token, seconds of the lease, greatest number
@@ -382,11 +482,11 @@ function verbs.begin(epoch)
   end
   local ready = {}
   for index in string.gmatch(leaves, '%d+') do
-    if read(index, 'state') == 'ready' then
-      look_at_ready(index)
-      ready[#ready + 1] = index
-    end
+    local open, sent = read(index, 'state', 'sent')
+    -- A copy of the same task sends what was sent already, and no more than that.
+    if open == 'ready' and (sent or state == 'checking') then ready[#ready + 1] = index end
   end
+  if state == 'checking' then ready = in_turn(ready) end
   return { 'restoring', nodes(ready) }
 end
 
@@ -432,7 +532,9 @@ function verbs.resume()
   redis.call('HDEL', RECORD, 'leaving')
   local open, needs, leaves = {}, {}, {}
   for index = 0, size - 1 do
-    if read(index, 'state') ~= 'done' then
+    local state, sent = read(index, 'state', 'sent')
+    if state ~= 'done' then
+      if state == 'ready' and not sent then abandon(queue_of(index)) end
       open[#open + 1] = index
       for parent in parents_of(index) do needs[parent] = (needs[parent] or 0) + 1 end
     end
@@ -446,7 +548,7 @@ function verbs.resume()
     elseif state ~= 'ready' and state ~= 'planned' then
       forget(index, 'until', 'late')
     end
-    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told', 'sent', 'since')
+    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told', 'sent', 'since', 'starts')
     look_no_more(index)
     write(index, 'needs', needed, 'state', needed == 0 and 'ready' or 'planned')
     if needed == 0 then leaves[#leaves + 1] = index end
@@ -458,13 +560,13 @@ function verbs.resume()
   return redis.call('HINCRBY', RECORD, 'epoch', 1)
 end
 
--- index ('' for the restore itself), JSON of when the oldest message in a queue was sent by queue, 0 if nobody knows
--- what is to be sent again now, if it is overdue
+-- index ('' for the restore itself), JSON of when the oldest message in a queue was sent by QUEUE/PRIORITY, 0 if nobody
+-- knows; what is to be sent again now, if it is overdue
 function verbs.look(index, oldest)
   local member = ID .. '/' .. index
   local due = redis.call('ZSCORE', DUE, member)
   if not due or tonumber(due) > NOW then return { 'later', {} } end
-  local restore, left, epoch = unpack(redis.call('HMGET', RECORD, 'state', 'left', 'epoch'))
+  local restore, left, epoch, priority = unpack(redis.call('HMGET', RECORD, 'state', 'left', 'epoch', 'priority'))
   if not restore or FINAL[restore] then
     look_no_more(index)
     if index ~= '' then return { 'over', {} } end
@@ -482,13 +584,20 @@ function verbs.look(index, oldest)
       look_no_more(index)
       return { 'over', {} }
     end
-    local node = node_of(index)
+    local queue = queue_of(index)
+    if state == 'ready' and not sent then
+      local starter = read(queue, 'starter')
+      if starter and read(starter, 'state') == 'ready' then return { 'later', {} } end
+      -- An earlier version took it up, and sent nothing.
+      local drawn = draw(queue)
+      if drawn[1] then return { 'resources', nodes(drawn) } end
+    end
     -- Queues are taken from in order: if the oldest message there is not younger than its own, that may be there, too.
-    local first = cjson.decode(oldest)[cjson.decode(node)[4]]
+    local first = cjson.decode(oldest)[queue .. '/' .. (priority or 'normal')]
     if state == 'ready' and first and tonumber(sent or '0') >= tonumber(first) then return { 'later', {} } end
     if state == 'ready' then write(index, 'sent', NOW) end
     resent(index, state)
-    return { 'resource', { index, node } }
+    return { 'resources', nodes({ index }) }
   end
   if restore == 'restoring' and left ~= '0' then
     look_no_more(index)
@@ -502,5 +611,5 @@ function verbs.look(index, oldest)
 end
 
 -- The answer comes last, since there may be none.
-local answer = verbs[VERB](unpack(ARGV, 4, math.min(#ARGV, LAST_ARGUMENT)))
+local answer = verbs[VERB](unpack(ARGV, FIRST_ARGUMENT, math.min(#ARGV, LAST_ARGUMENT)))
 return { told, answer }

@@ -6,7 +6,8 @@ Key map; all keys of one restore share a hash tag, and expire together some days
 restore:{ID}:record              hash    checkpoint, bank, cloud, state, reason, times, counts; hot: the template;
                                          of several, hot.NUMBER each, and cut: what each waits for
 restore:{ID}:progress            hash    INDEX.FIELD: state, needs, cause, attempts, token, late, until, sent, ...;
-                                         without INDEX, of the restore's own step
+                                         without INDEX, of the restore's own step;
+                                         QUEUE.FIELD: what is ready, and sent in its turn
 restore:{ID}:parents             hash    INDEX -> indices of what depends on it, comma-separated
 restore:{ID}:nodes               hash    INDEX -> JSON [type, id, name, queue]
 restore:{ID}:work                hash    INDEX -> JSON of what the plugin's restore() works from
@@ -57,6 +58,7 @@ from restore_worker.entries import (
     News,
     Node,
     Outcome,
+    Priority,
     Settled,
     Taken,
 )
@@ -76,6 +78,7 @@ from restore_worker.ledger_reader import (
     news_of,
     node_of,
     nodes_of,
+    priority_of,
     translated,
 )
 from restore_worker.recording import record, recorded_before
@@ -88,6 +91,8 @@ from restore_worker.template import Fragment, dump_fragment
 # Several beats are as good as one: no two passes within so long.
 _RECONCILING = "restores:reconciling"
 _RECONCILING_MILLISECONDS = 900
+# A small restore waits for twice as many of each other one at most, and workers need not wait for the next.
+SHARE = 32
 # News that one pass tells, at most.
 _NEWS = 20
 
@@ -98,11 +103,15 @@ class Ledger(LedgerReader):
     client: decodes responses.
     patience: seconds that something sent may take before the reconciler looks at it.
     keep_days: how long a restore stays after its end.
+    share: how many messages of one restore go into a queue at once.
     """
 
-    def __init__(self, client: redis.Redis, *, patience: float = 30.0, keep_days: float = 30.0) -> None:
+    def __init__(
+        self, client: redis.Redis, *, patience: float = 30.0, keep_days: float = 30.0, share: int = SHARE
+    ) -> None:
         super().__init__(client)
         self._patience = patience
+        self._share = share
         self._keep_days = keep_days
         source = importlib.resources.files("restore_worker").joinpath("ledger.lua").read_text()
         self._script = client.register_script(source)
@@ -150,13 +159,28 @@ class Ledger(LedgerReader):
         """Take a resource for ``lease`` seconds under a token of the caller's making."""
         by_type = json.dumps(dict(limits.by_type))
         match self._run(restore_id, "claim", index, token, lease, limits.most, worker, by_type):
-            case ["claimed", attempts, node, work, checkpoint, bank, cloud, identity, epoch, waited]:
+            case [
+                "claimed",
+                attempts,
+                node,
+                work,
+                checkpoint,
+                bank,
+                cloud,
+                identity,
+                epoch,
+                waited,
+                drawn,
+                priority,
+            ]:
                 where = (checkpoint, bank, cloud, identity)
-                return Claimed(int(attempts), node_of(index, node), work, *where, int(epoch), float(waited))
+                how = (int(epoch), priority_of(priority))
+                taken = (int(attempts), node_of(index, node), work)
+                return Claimed(*taken, *where, *how, float(waited), nodes_of(drawn))
             case ["held", seconds]:
                 return Held(float(seconds))
-            case ["settled", released, epoch]:
-                return Settled(nodes_of(released), int(epoch))
+            case ["settled", released, epoch, priority]:
+                return Settled(nodes_of(released), int(epoch), priority_of(priority))
         return Idle()
 
     def take(
@@ -213,10 +237,10 @@ class Ledger(LedgerReader):
         flat: list[str] = []
         for original_id, fragment in (fragments or {}).items():
             flat += [original_id, dump_fragment(fragment)]
-        status, released, *epoch = self._run(restore_id, "settle", index, token, state.value, reason, *flat)
-        if status != "settled":
-            raise StaleLeaseError
-        return Settled(nodes_of(released), int(*epoch))
+        match self._run(restore_id, "settle", index, token, state.value, reason, *flat):
+            case ["settled", released, epoch, priority]:
+                return Settled(nodes_of(released), int(epoch), priority_of(priority))
+        raise StaleLeaseError
 
     def note_made(self, restore_id: str, index: int, token: str, key: str, physical_id: str) -> None:
         """Note what was built directly; StaleLeaseError if the token does not hold the resource.
@@ -299,17 +323,18 @@ class Ledger(LedgerReader):
         return True
 
     def look(
-        self, restore_id: str, index: int | None, oldest: Mapping[str, str] | None = None
-    ) -> Node | RestoreState | Ended | None:
-        """Return what is to be sent again: a resource, or the step of a restore in this state; None for nothing.
+        self, restore_id: str, index: int | None, oldest: Mapping[tuple[str, Priority], str] | None = None
+    ) -> Sequence[Node] | RestoreState | Ended | None:
+        """Return what is to be sent again: resources, or the step of a restore in this state; None for nothing.
 
         A restore that has ended is to be cleared away. One that has expired is forgotten here.
-        oldest: when the oldest message of each queue that has any was sent, as `sent` has it; what was sent later
-            waits there and is not lost.
+        oldest: by queue and priority, when the oldest message that waits there was sent, as `sent` has it; what
+            was sent later waits there, too, and is not lost.
         """
-        status, answer = self._run(restore_id, "look", _place(index), json.dumps(dict(oldest or {})))
-        if status == "resource":
-            return nodes_of(answer)[0]
+        first = {f"{queue}/{priority}": when for (queue, priority), when in (oldest or {}).items()}
+        status, answer = self._run(restore_id, "look", _place(index), json.dumps(first))
+        if status == "resources":
+            return nodes_of(answer)
         if status == "ended":
             return Ended(int(answer))
         return RestoreState(status) if status in tuple(RestoreState) else None
@@ -353,7 +378,8 @@ class Ledger(LedgerReader):
     def _run(self, restore_id: str, verb: str, *arguments: str | float) -> Any:
         keys = [*keys_of(restore_id).values(), DUE, FOLLOWED, RESTORES, NEWS]
         with translated():
-            events, *answer = self._script(keys=keys, args=[verb, restore_id, self._patience, *arguments])
+            given = [verb, restore_id, self._patience, self._share, *arguments]
+            events, *answer = self._script(keys=keys, args=given)
         facts.tell(restore_id, events)
         return answer[0] if answer else None
 

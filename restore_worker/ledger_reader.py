@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryE
 from redis.sentinel import MasterNotFoundError
 
 from restore_worker.cut import Limits
-from restore_worker.entries import Event, News, Node, ResourceProgress, RestoreRecord, Standing
+from restore_worker.entries import Event, News, Node, Priority, ResourceProgress, RestoreRecord, Standing
 from restore_worker.errors import LedgerError, LedgerUnavailableError, UnknownRestoreError
 from restore_worker.hot import Borrowed, Hot
 from restore_worker.states import ResourceState, RestoreState
@@ -86,6 +86,7 @@ class LedgerReader:
             leaving=bool(fields["leaving"]),
             limits=Limits(*json.loads(limits)) if (limits := fields["limits"]) else None,
             cut=tuple(tuple(each) for each in json.loads(fields["cut"] or "[]")),
+            priority=priority_of(fields["priority"]),
         )
 
     def restores(self) -> Iterator[RestoreRecord]:
@@ -325,6 +326,11 @@ def node_of(index: int | str, text: str) -> Node:
 def nodes_of(flat: Sequence[str]) -> list[Node]:
     """Return the nodes from a script's answer, in which places and JSON alternate."""
     return [node_of(index, text) for index, text in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def priority_of(text: str) -> Priority:
+    """Return the priority of a restore; one of an earlier version has none, and is like any other."""
+    return Priority(text or Priority.NORMAL)
 
 
 def news_of(member: str) -> News:

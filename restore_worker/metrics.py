@@ -27,7 +27,7 @@ _QUEUES = (QUEUE, TRANSFER_QUEUE, RECONCILE_QUEUE)
 
 @dataclass(slots=True)
 class QueueLook:
-    """A queue: how many messages wait, and seconds since the next one was sent; None if that is not known."""
+    """A queue: how many messages wait, and seconds since the oldest was sent; None if that is not known."""
 
     waiting: int
     oldest: float | None
@@ -132,7 +132,7 @@ class RestoreMetrics(Collector):
             "restore_worker_queue_messages", "Messages that no worker has taken yet.", labels=["queue"]
         )
         age = GaugeMetricFamily(
-            "restore_worker_queue_oldest_seconds", "Age of the message that is next.", labels=["queue"]
+            "restore_worker_queue_oldest_seconds", "Age of the message that has waited longest.", labels=["queue"]
         )
         for queue in _QUEUES:
             seen = self._look(queue)

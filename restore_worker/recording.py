@@ -178,6 +178,7 @@ def _record(new: NewRestore, now: float) -> dict[str, str | int | float]:
         "fingerprint": fingerprint(new.nodes),
         "key": new.key,
         "ttl": new.ttl,
+        "priority": new.priority,
         "limits": "" if new.limits is None else json.dumps(new.limits),
         "allow_projects": "" if new.allow_projects is None else json.dumps(list(new.allow_projects)),
     }

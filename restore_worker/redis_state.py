@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import redis
 from redis.exceptions import ResponseError
 
+from restore_worker.entries import Priority, list_of
 from restore_worker.errors import LedgerError
 from restore_worker.ledger_reader import translated
 
@@ -128,7 +129,7 @@ def clock_ahead(client: redis.Redis) -> float:
 def waiting(client: redis.Redis, queue: str) -> int:
     """Return how many tasks wait in a queue."""
     with translated():
-        return client.llen(queue)
+        return sum(client.llen(list_of(queue, priority)) for priority in Priority)
 
 
 def _allowed(ask: Callable[[], Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from restore_worker.entries import (
     TRANSFER_QUEUE,
     NewRestore,
     Node,
+    Priority,
     RestoreRecord,
 )
 from restore_worker.errors import (
@@ -133,6 +134,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     force: bool = False,
     idempotency_key: str | None = None,
     ttl: timedelta | None = None,
+    priority: str = Priority.NORMAL,
 ) -> Restore:
     """Write the restore down for the workers, and return at once.
 
@@ -152,6 +154,8 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
         that was made the first time is returned, as long as it is remembered.
     ttl: makes it a drill: an isolated copy beside whatever lives there, which is deleted so long after its end.
         Without another prefix, its names begin with ``drill-``.
+    priority: ``high``, ``normal`` or ``low``: where resources of several restores wait for workers, those go first
+        whose restore has the higher one; of one priority, restores take turns.
     Raises RefusedError with all problems, NotOwnedError if the checkpoint is of another project than the target,
     DuplicateRestoreError if it is done already, or another RestoreError; nothing has been written then.
     """
@@ -159,6 +163,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
         raise RestoreError(
             f"the idempotency key {idempotency_key[:150]!r} is not made of 1 to 128 letters, digits and _.:/@+=-"
         )
+    wanted = _priority(priority)
     cloud = cloud or (settings.load().cloud if create_stack else None) or ""
     if ttl is not None:
         _check_drill(ttl, stands=bool(cloud) and create_stack)
@@ -170,8 +175,7 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     if made.problems and not (target and check):
         raise _refused(made, made.problems)
     new = _new_restore(made, cloud, wants_stack=bool(cloud) and create_stack, key=idempotency_key or "")
-    if ttl is not None:
-        new = dataclasses.replace(new, ttl=round(ttl.total_seconds()))
+    new = dataclasses.replace(new, priority=wanted, ttl=0 if ttl is None else round(ttl.total_seconds()))
     if target:
         new = _on_cloud(new, made.checkpoint, source_cloud, allow_projects, sites.site_map)
     check_sender()
@@ -256,6 +260,13 @@ def _looked_at(cloud: str | None, bank: Bank, checkpoint: str) -> TargetCloud | 
 def _site_map(given: str | Path | SiteMap | None, networks: Mapping[str, str] | None) -> SiteMap:
     site_map = read(given) if isinstance(given, str | Path) else given or SiteMap()
     return with_networks(site_map, networks) if networks else site_map
+
+
+def _priority(name: str) -> Priority:
+    try:
+        return Priority(name)
+    except ValueError:
+        raise RestoreError(f"{name!r} is no priority: take one of {', '.join(Priority)}") from None
 
 
 def _check_drill(ttl: timedelta, *, stands: bool) -> None:

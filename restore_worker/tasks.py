@@ -31,7 +31,7 @@ from restore_worker.entries import (
     Ended,
     Held,
     Idle,
-    Node,
+    Priority,
     RestoreRecord,
     Settled,
 )
@@ -96,7 +96,7 @@ def preflight(self: Task, restore_id: str) -> None:
     ready = ledger.begin(restore_id, record.epoch)
     if ready is None:
         return
-    canvas.send_resources(app, restore_id, record.epoch, ready)
+    canvas.send_resources(app, restore_id, record.epoch, ready, record.priority)
     if record.left == 0:
         canvas.send_body(app, restore_id)
 
@@ -134,11 +134,12 @@ def _restore_resource(task: Task, restore_id: str, index: int) -> None:
             raise task.retry(countdown=min(seconds + 1, LONGEST_COUNTDOWN))
         case Claimed():
             bind_contextvars(resource=claim.node.id, type=claim.node.type)
+            canvas.send_resources(app, restore_id, claim.epoch, claim.drawn, claim.priority)
             with worker.leases().holding(restore_id, index, token):
                 settled = _settle(task, claim, restore_id, token)
         case Settled():
             settled = claim
-    canvas.send_resources(app, restore_id, settled.epoch, settled.released)
+    canvas.send_resources(app, restore_id, settled.epoch, settled.released, settled.priority)
 
 
 def _settle(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:
@@ -282,8 +283,9 @@ def reconcile() -> None:
 
 
 def _look_at_all(ledger: Ledger, overdue: Iterable[tuple[str, int | None]]) -> None:
-    first = {queue: canvas.oldest(app, queue) for queue in (QUEUE, TRANSFER_QUEUE)}
-    oldest = {queue: ledger.sent(*message) for queue, message in first.items() if message}
+    places = itertools.product((QUEUE, TRANSFER_QUEUE), Priority)
+    first = {(queue, priority): canvas.oldest(app, queue, priority) for queue, priority in places}
+    oldest = {place: ledger.sent(*message) for place, message in first.items() if message}
     for restore_id, index in overdue:
         try:
             _look(ledger, restore_id, index, oldest)
@@ -296,19 +298,20 @@ def _look_at_all(ledger: Ledger, overdue: Iterable[tuple[str, int | None]]) -> N
             logger.exception("look at what is overdue", extra=fields)
 
 
-def _look(ledger: Ledger, restore_id: str, index: int | None, oldest: Mapping[str, str]) -> None:
+def _look(ledger: Ledger, restore_id: str, index: int | None, oldest: Mapping[tuple[str, Priority], str]) -> None:
     match ledger.look(restore_id, index, oldest):
         case Ended(epochs):
             for epoch in range(1, epochs + 1):
                 canvas.close(app, restore_id, epoch)
-        case Node() | RestoreState() as lost:
-            _send_again(restore_id, ledger.get(restore_id).epoch, lost)
+        case RestoreState() as state:
+            _send_step_again(restore_id, ledger.get(restore_id).epoch, state)
+        case [*nodes]:
+            record = ledger.get(restore_id)
+            canvas.send_resources(app, restore_id, record.epoch, nodes, record.priority)
 
 
-def _send_again(restore_id: str, epoch: int, lost: Node | RestoreState) -> None:
-    match lost:
-        case Node():
-            canvas.send_resources(app, restore_id, epoch, [lost])
+def _send_step_again(restore_id: str, epoch: int, state: RestoreState) -> None:
+    match state:
         case RestoreState.PENDING | RestoreState.CHECKING:
             canvas.send_preflight(app, restore_id, epoch)
         case RestoreState.RESTORING | RestoreState.ASSEMBLING:

@@ -39,6 +39,7 @@ class Metrics(CommandWithExample):
 
         from restore_worker import canvas
         from restore_worker.app import app
+        from restore_worker.entries import Priority
         from restore_worker.ledger import connect
         from restore_worker.metrics import QueueLook, RestoreMetrics
         from restore_worker.redis_client import open_client
@@ -49,9 +50,9 @@ class Metrics(CommandWithExample):
 
         def look(queue: str) -> QueueLook:
             # Only the messages of resources tell when they were sent.
-            first = canvas.oldest(app, queue)
-            sent = float(ledger.sent(*first)) if first else 0.0
-            return QueueLook(waiting(client, queue), time.time() - sent if sent else None)
+            first = filter(None, (canvas.oldest(app, queue, priority) for priority in Priority))
+            sent = min(filter(None, (float(ledger.sent(*each)) for each in first)), default=None)
+            return QueueLook(waiting(client, queue), None if sent is None else time.time() - sent)
 
         registry = CollectorRegistry()
         registry.register(RestoreMetrics(ledger, look))

@@ -67,7 +67,19 @@ class Show(OfOneRestore, ShowOne):
 
     example = "restore-worker show 5f0c4a9e-... -c state -c reason"
     columns = (
-        *("id", "state", "reason", "checkpoint", "plan", "bank", "cloud", "created", "updated", "drill"),
+        *(
+            "id",
+            "state",
+            "reason",
+            "checkpoint",
+            "plan",
+            "bank",
+            "cloud",
+            "created",
+            "updated",
+            "drill",
+            "priority",
+        ),
         *("size", "left", "failed", "resources", "stacks", "belongings", "findings"),
     )
 
@@ -89,6 +101,7 @@ class Show(OfOneRestore, ShowOne):
             moment(record.created),
             moment(record.updated),
             drill(record),
+            record.priority.value,
             record.size,
             record.left,
             record.failed,

@@ -12,6 +12,7 @@ from restore_worker import restore
 from restore_worker.cli.arguments import CommandWithExample, add_request, add_source_cloud, templates_to_write
 from restore_worker.cli.progress import follow, follow_on_screen
 from restore_worker.cli.wording import owned
+from restore_worker.entries import Priority
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,13 @@ class _Submitting(CommandWithExample):
             metavar="KEY",
             help="a name for this request: given again with the same request, it makes no second restore, and the "
             "id of the first one is printed (1 to 128 letters, digits and _.:/@+=-)",
+        )
+        parser.add_argument(
+            "--priority",
+            choices=tuple(map(str, Priority)),
+            default=str(Priority.NORMAL),
+            help="whose resources workers take up first where those of several restores wait; of one priority, "
+            f"restores take turns (default: {Priority.NORMAL})",
         )
         return parser
 
@@ -151,6 +159,7 @@ class Submit(_Submitting):
             check=parsed_args.check,
             force=parsed_args.force,
             idempotency_key=parsed_args.idempotency_key,
+            priority=parsed_args.priority,
         )
         if not submitted.status.cloud and not parsed_args.no_stack:
             logger.info("no cloud is named: the template is rendered, nothing is built")
@@ -201,6 +210,7 @@ class Drill(_Submitting):
             check=parsed_args.check,
             idempotency_key=parsed_args.idempotency_key,
             ttl=parsed_args.ttl,
+            priority=parsed_args.priority,
         )
         self.tell(submitted)
         self.see_through(submitted, wait=parsed_args.wait, watch=parsed_args.watch)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.exceptions import RedisError
 
-from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE, stack_name
+from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE, Priority, list_of, stack_name
 from restore_worker.hot import Hot
 from restore_worker.ledger import Ledger
 from restore_worker.states import ResourceState
@@ -18,6 +18,7 @@ from restore_worker.states import ResourceState
 if TYPE_CHECKING:
     from tests.chaos.run import Run
 
+_LISTS = [list_of(queue, priority) for queue in (QUEUE, TRANSFER_QUEUE) for priority in Priority]
 # What Redis says of a key that does not expire.
 _FOR_EVER = -1
 # Two leases of five seconds are aimed at: that of whoever died, and until what was lost is looked for. Five more, since a
@@ -28,14 +29,14 @@ LONGEST_STALL = 15.0
 def drained(client: redis.Redis) -> bool:
     """Return whether no message of a restore is on its way, nor with a worker."""
     try:
-        return not client.exists(QUEUE, TRANSFER_QUEUE, "unacked", "unacked_index")
+        return not client.exists(*_LISTS, "unacked", "unacked_index")
     except RedisError:
         return False
 
 
 def on_the_way(client: redis.Redis) -> str:
     """Return what is in the queues, and with workers, for people."""
-    queued = {queue: client.llen(queue) for queue in (QUEUE, TRANSFER_QUEUE)}
+    queued = {each: client.llen(each) for each in _LISTS}
     return f"{queued}, with workers: {client.hgetall('unacked')}"[:2000]
 
 

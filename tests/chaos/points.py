@@ -110,15 +110,15 @@ def _in_fan_outs(kill: Callable[[], None], file: Path, passage: int) -> None:
     """Send a few messages of a wide fan-out in one go, as far as a batch came, then be killed."""
     send = canvas.send_resources
 
-    def send_resources(app: Any, restore_id: str, epoch: int, nodes: Any) -> None:
+    def send_resources(app: Any, restore_id: str, epoch: int, nodes: Any, priority: Any) -> None:
         nodes = list(nodes)
         if len(nodes) >= _FAN and not (file.exists() and file.stat().st_size >= passage):
             part = len(nodes) * (1 + passage % 3) // 4
-            send(app, restore_id, epoch, nodes[:part])
+            send(app, restore_id, epoch, nodes[:part], priority)
             kill()
-            send(app, restore_id, epoch, nodes[part:])
+            send(app, restore_id, epoch, nodes[part:], priority)
         else:
-            send(app, restore_id, epoch, nodes)
+            send(app, restore_id, epoch, nodes, priority)
 
     canvas.send_resources = send_resources
 

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
+from kombu import Connection
 
-from restore_worker import canvas
-from restore_worker.entries import Node
+from restore_worker import canvas, transport
+from restore_worker.entries import STEPS, Node, Priority, list_of
 from tests.support import processes
 from tests.support.processes import wait_until
 
 # Sends only: the tasks are in the worker.
+transport.use()
 app = Celery("sender", set_as_current=False)
 # A queue that no worker takes from.
 NOBODY = "nobody"
@@ -51,10 +53,9 @@ class Chord:
     def declare(self, size: int) -> None:
         canvas.declare(app, self.id, 1, size)
 
-    def send(self, *indices: int, queue: str = "restore") -> None:
-        canvas.send_resources(
-            app, self.id, 1, [Node(index, "Type::A", f"id-{index}", "web", queue) for index in indices]
-        )
+    def send(self, *indices: int, queue: str = "restore", priority: Priority = Priority.HIGH) -> None:
+        nodes = [Node(index, "Type::A", f"id-{index}", "web", queue) for index in indices]
+        canvas.send_resources(app, self.id, 1, nodes, priority)
 
     def behave(self, what: str | int, letters: Iterable[str]) -> None:
         self.client.rpush(f"behave:{self.id}:{what}", *letters)
@@ -147,13 +148,39 @@ def test_many_are_sent_in_one_go(chord: Chord) -> None:
 
 
 def test_the_oldest_message_of_a_queue_is_known(client: redis.Redis) -> None:
-    assert canvas.oldest(app, NOBODY) is None
-    canvas.send_resources(app, "restore-1", 2, [Node(index, "T", str(index), "", NOBODY) for index in (7, 8)])
-    app.send_task(canvas.PREFLIGHT, task_id="restore-2.1.preflight", queue=NOBODY)
-    assert canvas.oldest(app, NOBODY) == ("restore-1", 7)
+    def oldest() -> list[tuple[str, int] | None]:
+        return [canvas.oldest(app, NOBODY, priority) for priority in Priority]
+
+    assert oldest() == [None, None, None]
+    for number, priority in enumerate(Priority, 1):
+        nodes = [Node(index, "T", str(index), "", NOBODY) for index in (7, 8)]
+        canvas.send_resources(app, f"restore-{number}", 2, nodes, priority)
+    app.send_task(canvas.PREFLIGHT, task_id="restore-4.1.preflight", queue=NOBODY)
+    assert oldest() == [("restore-1", 7), ("restore-2", 7), ("restore-3", 7)]
     client.rpop(NOBODY, 2)
-    assert canvas.oldest(app, NOBODY) == ("", 0)
-    client.delete(NOBODY)
+    assert oldest() == [("", 0), ("restore-2", 7), ("restore-3", 7)]
+    client.delete(*(list_of(NOBODY, priority) for priority in Priority))
+
+
+def test_what_has_a_higher_priority_is_taken_first(client: redis.Redis) -> None:
+    queue = app.amqp.queues.new_missing(NOBODY)
+    for priority in reversed(Priority):
+        canvas.send_resources(app, str(priority), 1, [Node(1, "T", "1", "", NOBODY)], priority)
+    taken = []
+    with app.connection_for_read() as connection, connection.SimpleQueue(queue) as messages:
+        for _ in Priority:
+            message = messages.get(timeout=5)
+            taken.append(message.headers["id"])
+            message.ack()
+    assert taken == ["high.1.1", "normal.1.1", "low.1.1"]
+
+
+def test_a_task_that_runs_again_keeps_its_priority(chord: Chord, client: redis.Redis) -> None:
+    chord.behave(3, "r")
+    chord.declare(1)
+    chord.send(3, priority=Priority.LOW)
+    chord.wait_for("create_stack")
+    assert [each["priority"] for each in chord.told if each["what"] == 3] == [STEPS[Priority.LOW]] * 2
 
 
 def test_a_part_that_runs_twice_counts_once(chord: Chord, settle) -> None:
@@ -201,6 +228,7 @@ def test_a_retry_is_the_same_part_in_the_same_place(chord: Chord, settle) -> Non
         "group_index": 0,
         "shadow": "restore Type::A web",
         "queue": "transfer",
+        "priority": 0,
         "root": f"{chord.id}.1",
         "chord": True,
     }
@@ -269,3 +297,22 @@ def test_the_body_can_be_sent_without_its_chord(chord: Chord) -> None:
         canvas.send_body(app, chord.id)
         chord.wait_for("create_stack", times)
     assert chord.ran == 2 * ["assemble", "create_stack"]
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host/0", "rediss://host/0?ssl_cert_reqs=none", "sentinel://host:26379/0"]
+)
+def test_kombu_takes_our_transport_wherever_a_url_says_redis(url: str) -> None:
+    with Connection(url) as connection:
+        assert connection.get_transport_cls().__module__ == transport.__name__
+
+
+def test_a_channel_has_one_client_until_its_connection_is_lost(redis_server: str) -> None:
+    with Connection(redis_server) as connection:
+        channel = connection.default_channel
+        with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+            assert first is second is not channel.client
+        channel._disconnect_pools()
+        with channel.conn_or_acquire() as other:
+            assert other is not first
+            assert other.ping()

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from restore_worker.entries import AttemptLimits, Claimed, Held, Idle, Settled
+from restore_worker.entries import AttemptLimits, Claimed, Held, Idle, Priority, Settled
 from restore_worker.errors import StaleLeaseError, UnknownRestoreError
 from restore_worker.states import ResourceState, RestoreState
 from restore_worker.template import HeatParameter, HeatResource
@@ -106,7 +106,7 @@ def test_a_claim_brings_all_that_a_task_needs_and_repeated_is_the_same_attempt(l
     restore_id = begin(ledger)
     first = claim(ledger, restore_id, 4, "mine")
     where = ("checkpoint-1", "file:///bank", "target", "project p of http://keystone")
-    assert first == Claimed(1, node(4), '{"index": 4}', *where, 1)
+    assert first == Claimed(1, node(4), '{"index": 4}', *where, 1, Priority.NORMAL, drawn=[])
     before = snapshot(ledger, restore_id)
     assert claim(ledger, restore_id, 4, "mine") == first
     assert snapshot(ledger, restore_id) == before

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from restore_worker.cut import Limits
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, AttemptLimits, Built, Claimed, Held, StackLog
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, AttemptLimits, Built, Claimed, Held, Priority, StackLog
 from restore_worker.errors import LedgerError
 from restore_worker.hot import Borrowed, Hot
 from restore_worker.ledger import Ledger
@@ -71,8 +71,8 @@ class SameCalls(RuleBasedStateMachine):
     def submit(self, children: tuple[set[int], ...]) -> None:
         self.client.delete("restores", "restores:due", "restores:followed")
         self.ledgers: tuple[AnyLedger, AnyLedger] = (
-            Ledger(self.client, patience=0),
-            LedgerTwin(lambda: 1_800_000_000.0, patience=0),
+            Ledger(self.client, patience=0, share=2),
+            LedgerTwin(lambda: 1_800_000_000.0, patience=0, share=2),
         )
         new = new_restore([sorted(each) for each in children])
         self.tokens: dict[int, str] = {}
@@ -275,9 +275,12 @@ class SameCalls(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        busy=st.dictionaries(st.sampled_from([QUEUE, TRANSFER_QUEUE]), st.sampled_from(["0", "9e9"])),
+        busy=st.dictionaries(
+            st.tuples(st.sampled_from([QUEUE, TRANSFER_QUEUE]), st.sampled_from(Priority)),
+            st.sampled_from(["0", "9e9"]),
+        ),
     )
-    def look(self, data: Any, busy: dict[str, str]) -> None:
+    def look(self, data: Any, busy: dict[tuple[str, Priority], str]) -> None:
         overdue = self.overdue(self.twin)
         assert self.overdue(self.ledgers[0]) == overdue
         if overdue:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Ended, Held, Idle, Taken
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Ended, Held, Idle, Priority, Taken
 from restore_worker.errors import UnknownRestoreError
 from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreState
 from tests.support.restores import (
@@ -113,12 +113,12 @@ def test_heat_is_asked_anew_each_time_that_a_restore_comes_so_far(ledger: AnyLed
 def test_a_resource_is_sent_again_when_its_message_or_its_worker_is_lost(ledger: AnyLedger) -> None:
     restore_id = begin(ledger)
     assert set(ledger.overdue()) == {(restore_id, 0), (restore_id, 4)}
-    assert ledger.look(restore_id, 4) == node(4)
+    assert ledger.look(restore_id, 4) == [node(4)]
     claim(ledger, restore_id, 0, "lives")
     claim(ledger, restore_id, 4, "is dead", lease=DEAD)
     assert ledger.overdue() == [(restore_id, 4)]
     assert ledger.look(restore_id, 0) is None
-    assert ledger.look(restore_id, 4) == node(4)
+    assert ledger.look(restore_id, 4) == [node(4)]
     assert told(ledger, restore_id)[-1] == ("resent", 4, {"reason": "running for too long"})
     ledger.wait(restore_id, 0, "lives", LONG, "reason", counts=False)
     assert ledger.overdue() == [(restore_id, 4)]
@@ -132,14 +132,14 @@ def test_a_resource_that_waits_is_sent_again_some_time_after_it_was_due(ledger: 
     claim(ledger, restore_id, 0)
     ledger.wait(restore_id, 0, "t", DEAD, "reason", counts=False)
     assert ledger.overdue() == [(restore_id, 0)]
-    assert ledger.look(restore_id, 0) == node(0)
+    assert ledger.look(restore_id, 0) == [node(0)]
 
 
 def test_what_was_released_is_watched_too(ledger: AnyLedger) -> None:
     restore_id = begin(ledger, ((), (0,)))
     do(ledger, restore_id, 0)
     assert ledger.overdue() == [(restore_id, 1)]
-    assert ledger.look(restore_id, 1) == node(1)
+    assert ledger.look(restore_id, 1) == [node(1)]
 
 
 def test_messages_in_a_queue_are_backlog_and_not_lost(ledger: AnyLedger) -> None:
@@ -149,11 +149,11 @@ def test_messages_in_a_queue_are_backlog_and_not_lost(ledger: AnyLedger) -> None
     # However long that goes on: its message may be there as long as none is older, or nobody knows how old it is.
     for first in (sent, str(float(sent) - 1), "0"):
         for _ in range(9):
-            assert ledger.look(restore_id, 0, {TRANSFER_QUEUE: first}) is None
-    assert ledger.look(restore_id, 0, {QUEUE: sent}) == node(0)
+            assert ledger.look(restore_id, 0, {(TRANSFER_QUEUE, Priority.NORMAL): first}) is None
+    assert ledger.look(restore_id, 0, {(QUEUE, Priority.NORMAL): sent}) == [node(0)]
     # One that was taken up and lost is not in the queue, whatever else is.
     claim(ledger, restore_id, 0, lease=DEAD)
-    assert ledger.look(restore_id, 0, {TRANSFER_QUEUE: sent}) == node(0)
+    assert ledger.look(restore_id, 0, {(TRANSFER_QUEUE, Priority.NORMAL): sent}) == [node(0)]
     assert [each[0] for each in told(ledger, restore_id)].count("resent") == 2
 
 
@@ -161,12 +161,12 @@ def test_what_was_sent_before_the_oldest_message_is_lost(ledgers: Ledgers) -> No
     ledger = ledgers.make(patience=0.0)
     restore_id = begin(ledger, ((), (0,), (0,)))
     do(ledger, restore_id, 0)
-    first, batch = ledger.sent(restore_id, 1), {QUEUE: ledger.sent(restore_id, 2)}
+    first, batch = ledger.sent(restore_id, 1), {(QUEUE, Priority.NORMAL): ledger.sent(restore_id, 2)}
     assert ledger.look(restore_id, 1, batch) is None
     ledgers.sleep(0.002)
-    assert ledger.look(restore_id, 2, {TRANSFER_QUEUE: first}) == node(2)
+    assert ledger.look(restore_id, 2, {(TRANSFER_QUEUE, Priority.NORMAL): first}) == [node(2)]
     # Sent again just now, and taken from in order: the other one is not there any more.
-    assert ledger.look(restore_id, 1, {QUEUE: ledger.sent(restore_id, 2)}) == node(1)
+    assert ledger.look(restore_id, 1, {(QUEUE, Priority.NORMAL): ledger.sent(restore_id, 2)}) == [node(1)]
     assert ledger.sent("none", 0) == "0"
 
 
@@ -234,7 +234,7 @@ def test_looks_become_rarer_until_there_is_news(ledgers: Ledgers) -> None:
 
     def look() -> None:
         ledgers.until(ledger.overdue, "it is overdue")
-        assert ledger.look(restore_id, 0) == node(0)
+        assert ledger.look(restore_id, 0) == [node(0)]
         assert ledger.overdue() == []
 
     for _ in range(3):
@@ -286,7 +286,7 @@ def test_what_is_over_is_not_looked_at_any_more(ledger: AnyLedger) -> None:
 def test_failures_are_watched_to_the_end(ledger: AnyLedger) -> None:
     restore_id = begin(ledger, ((), (0,)))
     do(ledger, restore_id, 0, ResourceState.FAILED)
-    assert ledger.look(restore_id, 1) == node(1)
+    assert ledger.look(restore_id, 1) == [node(1)]
     claim(ledger, restore_id, 1)
     assert ledger.overdue() == [(restore_id, None)]
     ledger.move(restore_id, RestoreState.RESTORING, RestoreState.ASSEMBLING)

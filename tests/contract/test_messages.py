@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from restore_worker import canvas
-from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE, Node
+from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE, Node, Priority
 from restore_worker.tasks import app
 from tests.support import recorded
 from tests.support.recorded import RESTORE_ID
@@ -26,6 +26,7 @@ def sent(redis_url):
         RESTORE_ID,
         2,
         [Node(0, "Test::Step", "s0", "step 0", QUEUE), Node(1, "Test::Step", "s1", "", TRANSFER_QUEUE)],
+        Priority.HIGH,
     )
     canvas.send_body(app, RESTORE_ID)
     canvas.send_create_stack(app, RESTORE_ID)

@@ -8,7 +8,7 @@ import redis
 
 from restore_worker import canvas, restore
 from restore_worker.app import app
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Priority
 from restore_worker.states import RestoreState
 from tests.support.processes import wait_until
 
@@ -158,11 +158,11 @@ def test_what_is_delivered_twice_happens_once(steps, obstacle, idle):
     sent = [node for node in nodes if node.id in {"s0", "s1", "s2"}]
     for _ in range(2):
         canvas.send_preflight(app, submitted.id, 1)
-        canvas.send_resources(app, submitted.id, 1, sent)
+        canvas.send_resources(app, submitted.id, 1, sent, Priority.NORMAL)
         canvas.send_body(app, submitted.id)
     obstacle.unlink()
     assert submitted.wait(SECONDS).state is RestoreState.COMPLETE
-    canvas.send_resources(app, submitted.id, 1, nodes)
+    canvas.send_resources(app, submitted.id, 1, nodes, Priority.NORMAL)
     canvas.send_body(app, submitted.id)
     idle()
     assert Counter(steps.calls(submitted.id)) == dict.fromkeys(ends(submitted), 1)
@@ -176,7 +176,7 @@ def test_a_long_one_keeps_its_lease(steps):
     # Longer than the lease, with a copy of the task that waits for it to end.
     submitted = steps.submit([[]], {0: {"seconds": 4}})
     wait_until(lambda: steps.calls(submitted.id), "it is begun")
-    canvas.send_resources(app, submitted.id, 1, [submitted.resources[0].node])
+    canvas.send_resources(app, submitted.id, 1, [submitted.resources[0].node], Priority.NORMAL)
     assert submitted.wait(SECONDS).state is RestoreState.COMPLETE
     [one] = submitted.resources
     assert (one.attempts, steps.calls(submitted.id)) == (1, ["s0"])

@@ -45,6 +45,7 @@ def _run(task: Task, restore_id: str, what: str | int) -> None:
         "group_index": request.group_index,
         "shadow": request.shadow,
         "queue": request.delivery_info["routing_key"],
+        "priority": request.delivery_info["priority"],
         "root": request.root_id,
         "chord": request.chord is not None,
         "retries": request.retries,

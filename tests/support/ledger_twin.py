@@ -19,11 +19,13 @@ from restore_worker.entries import (
     NewRestore,
     News,
     Node,
+    Priority,
     Settled,
     Taken,
 )
 from restore_worker.errors import LedgerError, StaleLeaseError
 from restore_worker.hot import Hot
+from restore_worker.ledger import SHARE
 from restore_worker.states import (
     FINAL_RESTORE_STATES,
     ResourceState,
@@ -32,7 +34,7 @@ from restore_worker.states import (
 )
 from restore_worker.template import Fragment
 from tests.support.stack_twin import FOLLOWED_RESTORE_STATES, StackTwin
-from tests.support.twin_reader import Resource, Restore, Step, TwinReader, time_of
+from tests.support.twin_reader import Line, Resource, Restore, Step, TwinReader, time_of
 
 DAY = 86400
 RECONCILING_SECONDS = 0.9
@@ -43,8 +45,11 @@ OPEN = frozenset({ResourceState.READY, ResourceState.PLANNED})
 class LedgerTwin(TwinReader):
     """The same doors as `restore_worker.ledger.Ledger`; ``clock`` gives seconds since 1970."""
 
-    def __init__(self, clock: Callable[[], float], *, patience: float = 30.0, keep_days: float = 30.0) -> None:
+    def __init__(
+        self, clock: Callable[[], float], *, patience: float = 30.0, keep_days: float = 30.0, share: int = SHARE
+    ) -> None:
         super().__init__(clock)
+        self._share = share
         self._patience = patience
         self._keep_days = keep_days
         self.stacks = StackTwin(self._find, self._note)
@@ -97,9 +102,10 @@ class LedgerTwin(TwinReader):
                 each.late = each.until = None
             each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
             each.token, each.ended, each.looks, each.told, each.sent = None, None, 0, None, 0.0
-            each.since = None
+            each.since = each.starts = None
             self._due.pop((restore_id, each.node.index), None)
         restore.leaves = _ready_first(restore.resources)
+        restore.lines.clear()
         self._enter(restore, RestoreState.PENDING)
         self._note(restore, RestoreState.PENDING, reason="resumed")
         return restore.epoch
@@ -112,15 +118,14 @@ class LedgerTwin(TwinReader):
             return None
         if epoch not in {None, restore.epoch}:
             return None
-        if restore.state is RestoreState.CHECKING:
-            self._enter(restore, RestoreState.RESTORING)
-            self._note(restore, RestoreState.RESTORING)
-            if restore.left:
-                del self._due[restore_id, None]
         ready = [each for each in restore.leaves if each.state is ResourceState.READY]
-        for each in ready:
-            self._look_at(restore, each)
-        return [each.node for each in ready]
+        if restore.state is RestoreState.RESTORING:
+            return [each.node for each in ready if each.sent]
+        self._enter(restore, RestoreState.RESTORING)
+        self._note(restore, RestoreState.RESTORING)
+        if restore.left:
+            del self._due[restore_id, None]
+        return _nodes(self._in_turn(restore, ready))
 
     def claim(
         self, restore_id: str, index: int, token: str, *, lease: float, limits: AttemptLimits, worker: str
@@ -130,19 +135,24 @@ class LedgerTwin(TwinReader):
             return Idle()
         resource = restore.resources[index]
         if resource.settled:
-            return Settled(_still_ready(restore, resource), restore.epoch)
+            return _settled(restore, _still_ready(restore, resource))
         if restore.state is not RestoreState.RESTORING or resource.state is ResourceState.PLANNED:
             return Idle()
+        drawn: list[Resource] = []
         if resource.token != token:
             if resource.until is not None and resource.until > self._now():
                 return Held(resource.until - self._now())
-            refused = self._refuse(restore, resource, limits.of(resource.node.type))
-            if refused is not None:
-                return refused
+            if resource.starts is not None:
+                queue, resource.starts = resource.starts, None
+                drawn = self._draw(restore, queue)
+            released = self._refuse(restore, resource, limits.of(resource.node.type))
+            if released is not None:
+                return _settled(restore, [*drawn, *released])
             self._take(restore, resource, token, lease, worker)
         waited = 0.0 if resource.since is None else self._now() - resource.since
         new, taken = restore.new, (resource.attempts, resource.node, resource.work)
-        return Claimed(*taken, new.checkpoint, new.bank, new.cloud, restore.identity, restore.epoch, waited)
+        where = (new.checkpoint, new.bank, new.cloud, restore.identity)
+        return Claimed(*taken, *where, restore.epoch, new.priority, waited, _nodes(drawn))
 
     def take(
         self, restore_id: str, step: RestoreState, token: str, *, lease: float, most_attempts: int, worker: str
@@ -222,7 +232,7 @@ class LedgerTwin(TwinReader):
             raise StaleLeaseError
         resource = restore.resources[index]
         if resource.settled:
-            return Settled(_still_ready(restore, resource), restore.epoch)
+            return _settled(restore, _still_ready(restore, resource))
         if resource.token != token or restore.state is not RestoreState.RESTORING:
             raise StaleLeaseError
         fragments = fragments or {}
@@ -230,10 +240,10 @@ class LedgerTwin(TwinReader):
             owner, _ = restore.fragments.get(original_id, (resource.node, None))
             if owner != resource.node:
                 reason = f"{original_id} was put into the template already, by {_named(owner)}"
-                return self._finish(restore, resource, ResourceState.FAILED, reason)
+                return _settled(restore, self._finish(restore, resource, ResourceState.FAILED, reason))
         for original_id, fragment in fragments.items():
             restore.fragments[original_id] = resource.node, fragment
-        return self._finish(restore, resource, state, reason)
+        return _settled(restore, self._finish(restore, resource, state, reason))
 
     def note_made(self, restore_id: str, index: int, token: str, key: str, physical_id: str) -> None:
         held = self._held(restore_id, index, token)
@@ -343,8 +353,8 @@ class LedgerTwin(TwinReader):
         return True
 
     def look(
-        self, restore_id: str, index: int | None, oldest: Mapping[str, str] | None = None
-    ) -> Node | RestoreState | Ended | None:
+        self, restore_id: str, index: int | None, oldest: Mapping[tuple[str, Priority], str] | None = None
+    ) -> Sequence[Node] | RestoreState | Ended | None:
         place = restore_id, index
         if place not in self._due or self._due[place] > self._now():
             return None
@@ -357,7 +367,11 @@ class LedgerTwin(TwinReader):
             self._due[place] = restore.expires + 1
             return Ended(restore.epoch)
         self._due[place] = self._now() + self._patience
-        if _is_heats(restore) if resource is None else _is_backlog(resource, oldest or {}):
+        if resource is not None and _is_unsent(resource) and not _line_moves(restore, resource):
+            drawn = self._draw(restore, resource.node.queue)
+            if drawn:
+                return _nodes(drawn)
+        if _is_heats(restore) if resource is None else _is_backlog(restore, resource, oldest or {}):
             return None
         looked_at = resource or restore.step
         looked_at.looks += 1
@@ -369,7 +383,7 @@ class LedgerTwin(TwinReader):
             resource.sent = self._now()
         state = resource.state if resource else restore.state
         self._note(restore, "resent", resource, reason=f"{state} for too long")
-        return restore.state if resource is None else resource.node
+        return restore.state if resource is None else [resource.node]
 
     def take_news(self, seconds: float) -> list[News]:
         due = sorted((when, str(news), news) for news, when in self._news.items() if when <= self._now())[:20]
@@ -399,7 +413,7 @@ class LedgerTwin(TwinReader):
         told = (fingerprint(new.nodes), new.key, made)
         return Earlier(id_, restore.state, new.checkpoint, *cloud, *told, drill=bool(new.ttl))
 
-    def _refuse(self, restore: Restore, resource: Resource, most_attempts: int) -> Settled | None:
+    def _refuse(self, restore: Restore, resource: Resource, most_attempts: int) -> list[Resource] | None:
         if resource.cause is not None:
             reason = f"needs {_named(resource.cause)}, which was not restored"
             return self._finish(restore, resource, ResourceState.SKIPPED, reason)
@@ -452,7 +466,7 @@ class LedgerTwin(TwinReader):
         restore.expires = float("inf")
         self._look_at(restore)
 
-    def _finish(self, restore: Restore, resource: Resource, state: ResourceState, reason: str) -> Settled:
+    def _finish(self, restore: Restore, resource: Resource, state: ResourceState, reason: str) -> list[Resource]:
         resource.state, resource.reason, resource.ended = state, reason, self._now()
         resource.token = resource.until = resource.late = None
         self._due.pop((restore.new.id, resource.node.index), None)
@@ -464,10 +478,46 @@ class LedgerTwin(TwinReader):
         released = [parent for parent in resource.parents if parent.released]
         for parent in released:
             parent.state = ResourceState.READY
-            self._look_at(restore, parent)
         if not restore.left:
             self._look_at(restore)
-        return Settled([parent.node for parent in released], restore.epoch)
+        return self._in_turn(restore, released)
+
+    def _in_turn(self, restore: Restore, ready: list[Resource]) -> list[Resource]:
+        sent: list[Resource] = []
+        for queue in dict.fromkeys(each.node.queue for each in ready):
+            first = [each for each in ready if each.node.queue == queue]
+            first, later = first[: self._share], first[self._share :]
+            sent += first
+            for each in first:
+                self._look_at(restore, each)
+            if later:
+                lots = [later[start : start + self._share] for start in range(0, len(later), self._share)]
+                if queue in restore.lines:
+                    restore.lines[queue].lots += lots
+                else:
+                    restore.lines[queue] = Line(first[0], lots)
+                    self._begin_with(restore, first[0], queue)
+        return sorted(sent, key=ready.index)
+
+    def _begin_with(self, restore: Restore, starter: Resource, queue: str) -> None:
+        restore.lines[queue].starter = starter
+        starter.starts = queue
+        self._due[restore.new.id, restore.lines[queue].lots[0][0].node.index] = self._now() + self._patience
+
+    def _draw(self, restore: Restore, queue: str) -> list[Resource]:
+        if queue not in restore.lines:
+            return []
+        lots = restore.lines[queue].lots
+        drawn: list[Resource] = []
+        while lots and not drawn:
+            drawn = [each for each in lots.pop(0) if each.state is ResourceState.READY]
+        if not lots:
+            del restore.lines[queue]
+        elif drawn:
+            self._begin_with(restore, drawn[0], queue)
+        for each in drawn:
+            self._look_at(restore, each)
+        return drawn
 
     def _gone(self, restore: Restore, index: int, key: str) -> None:
         if restore.made.pop((index, key), None) is not None:
@@ -505,9 +555,21 @@ def _moves(restore: Restore, resource: Resource | None) -> bool:
     return open_now and restore.state is RestoreState.RESTORING
 
 
-def _is_backlog(resource: Resource, oldest: Mapping[str, str]) -> bool:
+def _is_unsent(resource: Resource) -> bool:
+    return resource.state is ResourceState.READY and not resource.sent
+
+
+def _line_moves(restore: Restore, resource: Resource) -> bool:
+    """Say whether the line in which it may stand goes on when another one is taken up."""
+    line = restore.lines.get(resource.node.queue)
+    return line is not None and line.starter.state is ResourceState.READY
+
+
+def _is_backlog(restore: Restore, resource: Resource, oldest: Mapping[tuple[str, Priority], str]) -> bool:
     """Say whether its message may still be in its queue."""
-    first = oldest.get(resource.node.queue)
+    if _is_unsent(resource) and _line_moves(restore, resource):
+        return True
+    first = oldest.get((resource.node.queue, restore.new.priority))
     return resource.state is ResourceState.READY and first is not None and resource.sent >= float(first)
 
 
@@ -521,10 +583,18 @@ def _is_heats(restore: Restore) -> bool:
     return restore.state in FOLLOWED_RESTORE_STATES and asked
 
 
-def _still_ready(restore: Restore, resource: Resource) -> list[Node]:
+def _still_ready(restore: Restore, resource: Resource) -> list[Resource]:
     if restore.state is not RestoreState.RESTORING:
         return []
-    return [parent.node for parent in resource.parents if parent.state is ResourceState.READY]
+    return [parent for parent in resource.parents if parent.state is ResourceState.READY and parent.sent]
+
+
+def _settled(restore: Restore, ready: Iterable[Resource]) -> Settled:
+    return Settled(_nodes(ready), restore.epoch, restore.new.priority)
+
+
+def _nodes(resources: Iterable[Resource]) -> list[Node]:
+    return [each.node for each in resources]
 
 
 def _named(node: Node) -> str:

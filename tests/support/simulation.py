@@ -18,7 +18,7 @@ import pytest
 from celery.exceptions import Ignore, Retry
 
 from restore_worker import attempt, canvas, creation, discarding, poller, step, tasks, worker
-from restore_worker.entries import QUEUE, Node, RestoreRecord
+from restore_worker.entries import QUEUE, Node, Priority, RestoreRecord
 from restore_worker.registry import AnyPlugin, Registry
 from restore_worker.settings import Settings
 from tests.support.ledger_twin import LedgerTwin
@@ -39,6 +39,7 @@ class Message:
     index: int | None = None
     queue: str = QUEUE
     chord: str | None = None
+    priority: Priority = Priority.HIGH
     retries: int = 0
 
 
@@ -59,7 +60,7 @@ class SimulatedCelery:
         self.random = random.Random(seed)
         self.trouble = trouble
         self.now = 1_800_000_000.0
-        self.ledger = LedgerTwin(lambda: self.now)
+        self.ledger = LedgerTwin(lambda: self.now, share=2)
         self.delivered = 0
         # Something that happens from outside, while tasks run.
         self.interrupted_at = 0
@@ -110,14 +111,17 @@ class SimulatedCelery:
     def _declare(self, _app: object, restore_id: str, epoch: int, size: int) -> None:
         self._chords.setdefault(f"{restore_id}.{epoch}", Chord()).size = size
 
-    def send_resources(self, _app: object, restore_id: str, epoch: int, nodes: Iterable[Node]) -> None:
+    def send_resources(
+        self, _app: object, restore_id: str, epoch: int, nodes: Iterable[Node], priority: Priority
+    ) -> None:
         group = f"{restore_id}.{epoch}"
         for node in nodes:
             assert group in self._chords, "its size is declared before anything is sent into a chord"
             self.maybe_die()
             self._send(
                 Message(
-                    canvas.RESTORE_RESOURCE, restore_id, f"{group}.{node.index}", node.index, node.queue, group
+                    *(canvas.RESTORE_RESOURCE, restore_id, f"{group}.{node.index}"),
+                    *(node.index, node.queue, group, priority),
                 )
             )
 
@@ -134,8 +138,11 @@ class SimulatedCelery:
         self.sent += 1
         self._send(Message(task, restore_id, f"message {self.sent}"))
 
-    def _oldest(self, _app: object, queue: str) -> tuple[str, int] | None:
-        waiting = (message for due, message in self._messages if message.queue == queue and due <= self.now)
+    def _oldest(self, _app: object, queue: str, priority: Priority) -> tuple[str, int] | None:
+        place = queue, priority
+        waiting = (
+            each for due, each in self._messages if (each.queue, each.priority) == place and due <= self.now
+        )
         first = next(waiting, None)
         return first and (("", 0) if first.index is None else (first.restore_id, first.index))
 

@@ -43,6 +43,8 @@ class Resource:
     # When an attempt first found that there is nothing to do yet, if all did since.
     since: float | None = None
     bytes: int | None = None
+    # The queue of which the next lot is sent when this one is taken up.
+    starts: str | None = None
 
     @property
     def settled(self) -> bool:
@@ -81,6 +83,14 @@ class Step:
 
 
 @dataclass(eq=False)
+class Line:
+    """What is ready and waits for its turn. starter: what is taken up before the next lot is sent."""
+
+    starter: Resource
+    lots: list[list[Resource]]
+
+
+@dataclass(eq=False)
 class Restore:
     new: NewRestore
     resources: list[Resource]
@@ -104,6 +114,8 @@ class Restore:
     stacks: defaultdict[int, StackNotes] = field(default_factory=lambda: defaultdict(StackNotes))
     events: list[Event] = field(default_factory=list)
     step: Step = field(default_factory=Step)
+    # By queue.
+    lines: dict[str, Line] = field(default_factory=dict)
     expires: float = float("inf")
     discarded: bool = False
     leaving: bool = False
@@ -159,6 +171,7 @@ class TwinReader:
             leaving=restore.leaving,
             limits=restore.limits,
             cut=restore.cut,
+            priority=new.priority,
         )
 
     def restores(self) -> Iterator[RestoreRecord]:

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE
+from restore_worker.entries import QUEUE, RECONCILE_QUEUE, TRANSFER_QUEUE, Priority, list_of
 from tests.support.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -50,8 +50,8 @@ def test_every_queue_has_workers_and_what_scales_them():
     assert sorted(queues) == sorted((QUEUE, TRANSFER_QUEUE, RECONCILE_QUEUE))
     scaled = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "autoscaling.yaml").read_text()))
     assert {each["spec"]["scaleTargetRef"]["name"] for each in scaled} == set(WORKERS)
-    lists = {each["spec"]["triggers"][0]["metadata"]["listName"] for each in scaled}
-    assert lists == {QUEUE, TRANSFER_QUEUE}
+    lists = [trigger["metadata"]["listName"] for each in scaled for trigger in each["spec"]["triggers"]]
+    assert sorted(lists) == sorted(list_of(queue, each) for queue in (QUEUE, TRANSFER_QUEUE) for each in Priority)
 
 
 def test_the_dockerfile_has_no_fault_that_hadolint_knows():

@@ -1,0 +1,105 @@
+"""Many restores at once share the workers, and what is done costs nothing any more: real Redis, real workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restore_worker import restore
+from restore_worker.entries import Event
+from restore_worker.errors import RestoreError
+from restore_worker.ledger import SHARE
+from restore_worker.states import RestoreState
+from restore_worker.submitted import caller_ledger
+from tests.support import processes
+from tests.support.processes import run_cli, wait_until
+from tests.support.steps import Steps
+
+BIG, SMALL, MANY = 400, 8, 200
+THREADS = 4
+# What a resource of the big restore takes: with these threads, all of them take some ten seconds.
+SECONDS = 0.1
+# What may be in a queue of one restore, and with the worker.
+AHEAD = 2 * SHARE - 1 + THREADS
+
+
+@pytest.fixture(scope="module")
+def worker(shared_worker: Callable[..., processes.Program]) -> None:
+    """Have one worker."""
+    shared_worker(concurrency=THREADS)
+
+
+@pytest.fixture
+def submit(shared_redis: str, steps: Steps, tmp_path: Path) -> Callable[..., restore.Restore]:
+    """Give what submits resources that need nothing, and how long each of them works."""
+
+    def run(size: int, seconds: float = 0.0, priority: str = "normal") -> restore.Restore:
+        told = {index: {"seconds": seconds, "obstacle": str(tmp_path)} for index in range(size)}
+        return restore.submit("latest", bank=steps.write(((),) * size, told), priority=priority)
+
+    return run
+
+
+def happened(submitted: restore.Restore, name: str) -> list[Event]:
+    return [each for each in caller_ledger().events(submitted.id) if each.name == name]
+
+
+def under_way(big: restore.Restore) -> None:
+    wait_until(lambda: happened(big, "done"), "the big restore is under way")
+
+
+def done_during(big: restore.Restore, other: restore.Restore) -> int:
+    """Return how many resources of one restore were done from when another one was submitted until it was complete."""
+    (begun,), (ended,) = happened(other, "pending"), happened(other, "complete")
+    return len([each for each in happened(big, "done") if begun.time <= each.time <= ended.time])
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_small_restore_does_not_wait_for_all_of_a_big_one(submit):
+    big = submit(BIG, SECONDS)
+    under_way(big)
+    small = submit(SMALL)
+    assert small.wait(60).state is RestoreState.COMPLETE
+    assert done_during(big, small) <= AHEAD + THREADS
+    assert big.wait(60).state is RestoreState.COMPLETE
+
+
+@pytest.mark.usefixtures("worker")
+def test_one_of_high_priority_goes_first_and_one_of_low_waits(submit):
+    big = submit(BIG, SECONDS)
+    under_way(big)
+    low, high = submit(SMALL, priority="low"), submit(SMALL, priority="high")
+    assert high.wait(60).state is low.wait(60).state is big.wait(60).state is RestoreState.COMPLETE
+    # While the restore's own steps are on their way, the others go on.
+    assert done_during(big, high) <= AHEAD / 2
+    first = happened(low, "running")[0].time
+    assert len([each for each in happened(big, "running") if each.time > first]) <= THREADS
+
+
+def test_two_hundred_small_ones_and_a_big_one(submit, shared_redis, shared_worker):
+    big = submit(BIG, SECONDS)
+    many = [submit(SMALL // 4) for _ in range(MANY)]
+    shared_worker(concurrency=THREADS)
+    assert {each.wait(120).state for each in many} == {RestoreState.COMPLETE}
+    assert len(happened(big, "done")) <= BIG / 2
+    assert big.wait(60).state is RestoreState.COMPLETE
+
+
+def test_a_priority_is_kept_and_shown(shared_redis, steps):
+    bank = str(steps.write(((),)))
+    done = run_cli("submit", "latest", "--bank", bank, "--no-stack", "--priority", "low")
+    assert done.returncode == 0, done.stderr
+    shown = run_cli("show", done.stdout.strip(), "-f", "value", "-c", "priority")
+    assert shown.stdout == "low\n"
+
+
+def test_what_is_no_priority_is_refused_and_nothing_is_written(shared_redis, steps):
+    bank, before = steps.write(((),)), restore.list_restores()
+    with pytest.raises(RestoreError, match="'urgent' is no priority: take one of high, normal, low"):
+        restore.submit("latest", bank=bank, priority="urgent")
+    done = run_cli("submit", "latest", "--bank", str(bank), "--priority", "urgent")
+    assert done.returncode == 2
+    assert "invalid choice: 'urgent'" in done.stderr
+    assert restore.list_restores() == before
