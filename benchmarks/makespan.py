@@ -13,8 +13,8 @@ from benchmarks.table import Row
 from restore_worker.states import RestoreState
 
 SIZE = 300
-SERVERS = 30
-LONGEST = 0.5
+# As many as have a thread for each of their volumes.
+SERVERS = 12
 GRAPHS = 5
 THREADS = 32
 
@@ -22,8 +22,13 @@ THREADS = 32
 def measure() -> Iterator[Row]:
     """Restore graphs with random times, each once."""
     with stage.workers("threads", THREADS):
-        yield from _measure(f"{SIZE} resources at random", lambda seed: random_graph(SIZE, seed, LONGEST))
-        yield from _measure(f"project of {SERVERS} servers", lambda seed: project_graph(SERVERS, seed, LONGEST))
+        yield from _measure(
+            f"{SIZE} resources of 0.05 to 0.5 s at random", lambda seed: random_graph(SIZE, seed, 0.5)
+        )
+        yield from _measure(
+            f"a project of {SERVERS} servers, resources of 0.2 to 2 s",
+            lambda seed: project_graph(SERVERS, seed, 2),
+        )
 
 
 def _measure(what: str, draw: Callable[[int], Graph]) -> Iterator[Row]:

@@ -21,6 +21,8 @@ from restore_worker.states import RestoreState
 from tests.support.processes import ROOT, Program, redis_server, start_worker
 
 CORES = os.cpu_count() or 1
+# That anything may take.
+_SECONDS = 600
 _STRANGER = str(ROOT / "tests/support/stranger")
 
 
@@ -54,7 +56,7 @@ def workers(pool: str, concurrency: int, number: int = 1) -> Iterator[list[Progr
 def run(bank: Path) -> Restore:
     """Restore the bank's only checkpoint."""
     submitted = restore.submit("latest", bank=bank, create_stack=False)
-    ended = submitted.wait(600)
+    ended = submitted.wait(_SECONDS)
     if ended.state is not RestoreState.COMPLETE:
         raise RuntimeError(f"the restore ended {ended.state}: {ended.reason}")
     return submitted
@@ -83,5 +85,7 @@ def run_group(task: Task, size: int, client: redis.Redis) -> float:
         result.get()
     # Nobody tells when the others are done: the queue is empty then, and no worker holds a message.
     while waiting(client, QUEUE) or client.hlen("unacked"):
+        if time.perf_counter() - start > _SECONDS:
+            raise TimeoutError(f"a group of {size} tasks is not done after {_SECONDS} s")
         time.sleep(0.002)
     return time.perf_counter() - start

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from restore_worker import admission, settings
 from restore_worker import cloud as clouds
-from restore_worker import ownership, settings
 from restore_worker.bank import Bank, open_bank
 from restore_worker.catalogue import resolve
-from restore_worker.checkpoint import Checkpoint, parse_checkpoint
+from restore_worker.checkpoint import parse_checkpoint
 from restore_worker.diagram import Diagram, of_graph
 from restore_worker.entries import (
     QUEUE,
@@ -31,16 +29,12 @@ from restore_worker.entries import (
     RestoreRecord,
 )
 from restore_worker.errors import (
-    CloudUnavailableError,
-    NotOwnedError,
-    RefusedError,
     RestoreError,
     UnknownRestoreError,
 )
 from restore_worker.graph import ResourceGraph
 from restore_worker.parameters import RestoreParameters
-from restore_worker.plan import Finding, Plan, Severity, Sites, make_plan
-from restore_worker.registry import installed
+from restore_worker.plan import Plan, Sites, make_plan
 from restore_worker.render import Rendering, render
 from restore_worker.site_draft import Asked, draft
 from restore_worker.site_guesses import Guesses
@@ -48,17 +42,9 @@ from restore_worker.sitemap import PlaceSection, SiteMap, read, with_networks
 from restore_worker.submitted import Restore, caller_ledger, check_sender, start
 from restore_worker.target import TargetCloud
 
-if TYPE_CHECKING:
-    from restore_worker.inspection import Fit, Inspection
-
 __all__ = ["Restore", "draft_site_map", "get", "graph", "list_restores", "named_bank", "plan", "submit"]
 
-logger = logging.getLogger(__name__)
-
 _DRILL_PREFIX = "drill-"
-_SHORTEST_TTL = timedelta(seconds=1)
-_LONGEST_TTL = timedelta(days=7)
-_KEY = re.compile(r"[A-Za-z0-9_.:/@+=-]{1,128}")
 # What `submit` makes; anything else might be a part of other keys in Redis.
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -106,11 +92,15 @@ def plan(  # noqa: PLR0913 - the choices that a command line has
     rendering = render(made, verify=verify, limits=None if target else settings.load().stack_limits)
     if target is None:
         return rendering
-    inspection, fit = _inspected(rendering, target, wants_stack=True)
+    inspection, fit = admission.inspected(rendering, target, wants_stack=True)
     return dataclasses.replace(
         rendering,
         hots=fit.hots or rendering.hots,
-        findings=(*rendering.findings, *inspection.others, *_not_owned(made, cloud or "", source_cloud, sites)),
+        findings=(
+            *rendering.findings,
+            *inspection.others,
+            *admission.not_owned(made, cloud or "", source_cloud, sites),
+        ),
         problems=(*rendering.problems, *inspection.errors),
     )
 
@@ -159,31 +149,28 @@ def submit(  # noqa: PLR0913 - the choices that a command line has
     Raises RefusedError with all problems, NotOwnedError if the checkpoint is of another project than the target,
     DuplicateRestoreError if it is done already, or another RestoreError; nothing has been written then.
     """
-    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-        raise RestoreError(
-            f"the idempotency key {idempotency_key[:150]!r} is not made of 1 to 128 letters, digits and _.:/@+=-"
-        )
-    wanted = _priority(priority)
+    admission.check_key(idempotency_key)
+    wanted = admission.priority_named(priority)
     cloud = cloud or (settings.load().cloud if create_stack else None) or ""
     if ttl is not None:
-        _check_drill(ttl, stands=bool(cloud) and create_stack)
+        admission.check_drill(ttl, stands=bool(cloud) and create_stack)
     opened = named_bank(bank)
     target, source = (_looked_at(name, opened, checkpoint_id) for name in (cloud, source_cloud))
     prefix = name_prefix or ("" if ttl is None else _DRILL_PREFIX)
     sites = Sites(_site_map(site_map, networks), target, source, name_prefix=prefix, isolated=ttl is not None)
     made = make_plan(opened, checkpoint_id, resources=resources, skip=skip, parameters=parameters, sites=sites)
     if made.problems and not (target and check):
-        raise _refused(made, made.problems)
+        raise admission.refused(made, made.problems)
     new = _new_restore(made, cloud, wants_stack=bool(cloud) and create_stack, key=idempotency_key or "")
     new = dataclasses.replace(new, priority=wanted, ttl=0 if ttl is None else round(ttl.total_seconds()))
     if target:
-        new = _on_cloud(new, made.checkpoint, source_cloud, allow_projects, sites.site_map)
+        new = admission.with_target(new, made.checkpoint, source_cloud, allow_projects, sites.site_map)
     check_sender()
     if target and check:
         # What was restored already is in its own way.
         if not made.problems and (before := caller_ledger().recorded_before(new, force=force)):
             return Restore(before, Path(export) if export else None)
-        new = _checked(new, made, target)
+        new = admission.checked(new, made, target)
     recorded = caller_ledger().record(new, force=force)
     if recorded == new.id:
         start(new.id, 1)
@@ -260,105 +247,6 @@ def _looked_at(cloud: str | None, bank: Bank, checkpoint: str) -> TargetCloud | 
 def _site_map(given: str | Path | SiteMap | None, networks: Mapping[str, str] | None) -> SiteMap:
     site_map = read(given) if isinstance(given, str | Path) else given or SiteMap()
     return with_networks(site_map, networks) if networks else site_map
-
-
-def _priority(name: str) -> Priority:
-    try:
-        return Priority(name)
-    except ValueError:
-        raise RestoreError(f"{name!r} is no priority: take one of {', '.join(Priority)}") from None
-
-
-def _check_drill(ttl: timedelta, *, stands: bool) -> None:
-    """Return if there may be a drill that is deleted so long after its end. stands: there will be a stack."""
-    if not stands:
-        raise RestoreError("a drill is built on a cloud: name one, or set OS_CLOUD")
-    if not _SHORTEST_TTL <= ttl <= _LONGEST_TTL:
-        raise RestoreError(f"a drill is deleted 1 second to {_LONGEST_TTL.days} days after its end, not {ttl}")
-    days = settings.load().keep_days
-    if ttl >= timedelta(days=days):
-        raise RestoreError(f"a drill of {ttl} is forgotten before it is deleted: RESTORE_KEEP_DAYS is {days}")
-
-
-def _on_cloud(
-    new: NewRestore,
-    checkpoint: Checkpoint,
-    source_cloud: str | None,
-    allow_projects: Iterable[str],
-    site_map: SiteMap,
-) -> NewRestore:
-    """Return the restore with the target's identity, once the checkpoint may be restored there."""
-    proof = [ownership.proven(checkpoint, source_cloud)] if source_cloud else []
-    allowed = [*([allow_projects] if isinstance(allow_projects, str) else allow_projects), *proof]
-    try:
-        found = clouds.identity(new.cloud)
-    except CloudUnavailableError as error:
-        # The first worker that can ask it says which it is, and compares projects. What the site map allows is
-        # allowed for one project of the target alone, so until that is known, nothing.
-        logger.warning("%s", error)
-        return dataclasses.replace(new, allow_projects=allowed)
-    allowed += ownership.allowed_by(site_map, found.project_id)
-    ownership.check_owner(checkpoint, new.cloud, found.project_id, allowed)
-    return dataclasses.replace(new, identity=str(found), allow_projects=allowed)
-
-
-def _not_owned(made: Plan, cloud: str, source_cloud: str | None, sites: Sites) -> Iterator[Finding]:
-    """Yield what `submit` would say of a checkpoint of another project, unless it may be restored."""
-    checkpoint = made.checkpoint
-    try:
-        project_id = clouds.identity(cloud).project_id
-        allowed = [ownership.proven(checkpoint, source_cloud)] if source_cloud else []
-        allowed += ownership.allowed_by(sites.site_map, project_id)
-        ownership.check_owner(checkpoint, cloud, project_id, allowed)
-    except NotOwnedError as error:
-        found, _, mend = str(error).partition(": ")
-        yield Finding(Severity.WARNING, "checkpoint", checkpoint.id, "", "project_id", found, mend)
-
-
-def _checked(new: NewRestore, made: Plan, target: TargetCloud) -> NewRestore:
-    """Return the restore with what the target has to say; RefusedError with all that is in its way.
-
-    A target that does not answer is left to the workers.
-    """
-    errors: list[Finding] = list(made.problems)
-    others: list[Finding] = list(made.told)
-    # Without an identity the cloud did not answer a moment ago.
-    if new.identity:
-        rendering = render(made, verify=False)
-        errors = list(rendering.problems)
-        try:
-            inspection, fit = _inspected(rendering, target, wants_stack=new.wants_stack)
-        except CloudUnavailableError as error:
-            logger.warning("%s; the workers will look again", error)
-        else:
-            errors += inspection.errors
-            others += inspection.others
-            new = dataclasses.replace(new, limits=fit.limits)
-    if errors:
-        raise _refused(made, errors)
-    return dataclasses.replace(new, findings=json.dumps(others))
-
-
-def _inspected(rendering: Rendering, target: TargetCloud, *, wants_stack: bool) -> tuple[Inspection, Fit]:
-    """Look at the target for all that the planned resources need, and their stacks if there are to be some."""
-    # heatclient is slow to import, and not needed without a cloud.
-    from restore_worker.inspection import Fit, Inspection
-
-    inspection, fit = Inspection(target), Fit()
-    steps = ((each.resource, each.work, each.data) for each in rendering.plan.resources)
-    inspection.check_credentials()
-    if not inspection.errors:
-        inspection.check_resources(steps, installed())
-        inspection.check_quotas()
-        if wants_stack and rendering.fragments:
-            fit = inspection.check_stacks(rendering.fragments, rendering.plan.description)
-    return inspection, fit
-
-
-def _refused(made: Plan, errors: Iterable[Finding]) -> RefusedError:
-    problems = tuple(map(str, errors))
-    headline = f"checkpoint {made.checkpoint.id} cannot be restored so:"
-    return RefusedError("\n  ".join((headline, *problems)), problems)
 
 
 def _new_restore(made: Plan, cloud: str, *, wants_stack: bool, key: str) -> NewRestore:

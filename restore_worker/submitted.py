@@ -252,7 +252,7 @@ def _connected(current: Settings) -> Ledger:
 def check_sender() -> None:
     """Return if messages can be made here; RestoreError if the keys to sign them are unusable."""
     # Importing it reads celeryconfig.py and what that names.
-    import restore_worker.app  # noqa: F401
+    import restore_worker.app  # noqa: F401 - to import it is the check
 
 
 def start(restore_id: str, epoch: int) -> None:

@@ -55,6 +55,7 @@ ROWS = (
     ),
     ("consumer", "greeting", "logs", "shutdown", "step", "tasks"),
     (
+        "admission",
         "attendance",
         "crew",
         "diagnosis",
