@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import uuid
@@ -124,10 +125,11 @@ class Heat:
 
         One call for each hundred names, whatever else there is in the project.
         """
-        lists = self._client.stacks.list
+        # Heat takes a single name as one of the tag where it is also asked for `tags`, and fails.
+        lists = functools.partial(self._client.stacks.list, tags_any=_TAG)
         with translated(self._cloud, "listing the stacks of restores"):
             asked = (names[start : start + _NAMES] for start in range(0, len(names), _NAMES))
-            stacks = [self._stack(each) for some in asked for each in lists(filters={"name": some}, tags=_TAG)]
+            stacks = [self._stack(each) for some in asked for each in lists(filters={"name": some})]
             return {found.name: found for found in stacks if found.status != _GONE}
 
     def smaller(self, hot: Hot) -> Limits | None:

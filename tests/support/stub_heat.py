@@ -99,7 +99,7 @@ class StubHeat:
             stack.work()
         match method, path:
             case "GET", ["stacks"]:
-                tag = query.get("tags", [""])[0]
+                tag = query.get("tags_any", [""])[0]
                 names = query.get("name", [])
                 known = [each for each in self.stacks if tag in each.tags and not each.deleted]
                 found = [each for each in known if not names or each.name in names]
