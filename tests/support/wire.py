@@ -50,6 +50,8 @@ def _parsed(line: bytes) -> list[str]:
 def held(url: str) -> str:
     """Return all keys of a Redis with their values."""
     kinds = {
+        # A message, say, that a worker took between the two questions.
+        "none": lambda *_: None,
         "string": lambda client, key: client.get(key),
         "hash": lambda client, key: client.hgetall(key),
         "list": lambda client, key: client.lrange(key, 0, -1),
