@@ -66,7 +66,7 @@ class NewRestore:
     allow_projects: of which projects the checkpoint may be, other than the target's; None if that is no matter.
     ttl: of a drill, the seconds after its end after which it is deleted; 0 if it is none.
     limits: of one stack, as far as the submitter knows; None if all goes into one.
-    priority: of its resources; its own steps wait for nothing.
+    priority: of its resources; its own steps go with those of high priority.
     """
 
     id: str

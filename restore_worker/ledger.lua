@@ -104,12 +104,7 @@ end
 
 -- Of a restore, few messages are in a queue at once, for others to have their turn. What is ready beyond those stands
 -- in lots of that size, by queue: QUEUE.NUMBER from QUEUE.first to QUEUE.last. The next lot is sent when the first of
--- those before it, QUEUE.starter, is taken up. Nobody looks for what is not sent, but for the first of the next lot.
-local function watch_next(queue)
-  local lot = read(queue, (read(queue, 'first')))
-  look_at(string.match(lot, '%d+'), NOW + PATIENCE)
-end
-
+-- those before it, QUEUE.starter, is taken up. All of it is looked at in time, for a starter that nobody draws by.
 local function is_starter(index, queue)
   write(queue, 'starter', index)
   write(index, 'starts', queue)
@@ -122,22 +117,28 @@ local function draw(queue)
   for number = tonumber(first or '1'), tonumber(last or '0') do
     for index in string.gmatch(read(queue, number), '%d+') do
       -- An earlier version knows of no lots, and may have sent it.
-      if read(index, 'state') == 'ready' then drawn[#drawn + 1] = index end
+      local state, sent = read(index, 'state', 'sent')
+      if state == 'ready' and not sent then drawn[#drawn + 1] = index end
     end
     forget(queue, number)
     if number == tonumber(last) then
       forget(queue, 'first', 'last', 'starter')
     else
       write(queue, 'first', number + 1)
-      if drawn[1] then
-        is_starter(drawn[1], queue)
-        watch_next(queue)
-      end
+      if drawn[1] then is_starter(drawn[1], queue) end
     end
     if drawn[1] then break end
   end
   for _, index in ipairs(drawn) do look_at_ready(index) end
   return drawn
+end
+
+-- Whether somebody will take the starter up, and draw.
+local function starts_soon(queue)
+  local starter = read(queue, 'starter')
+  if not starter then return false end
+  local state, late = read(starter, 'state', 'late')
+  return state == 'ready' and not late
 end
 
 -- What is to be sent after `sent` is.
@@ -149,10 +150,8 @@ local function line_up(queue, indices, sent)
     write(queue, last, table.concat(indices, ',', from, math.min(from + SHARE - 1, #indices)))
   end
   write(queue, 'last', last)
-  if first then return end
-  write(queue, 'first', 1)
-  is_starter(sent, queue)
-  watch_next(queue)
+  if not first then write(queue, 'first', 1) end
+  if not first or not starts_soon(queue) then is_starter(sent, queue) end
 end
 
 -- Forgets what stands in line; all is ready or planned anew.
@@ -182,6 +181,7 @@ local function in_turn(indices)
       sent[#sent + 1] = index
     else
       write(index, 'state', 'ready')
+      look_at(index, NOW + PATIENCE)
       of_queue.later[#of_queue.later + 1] = index
     end
   end
@@ -530,15 +530,15 @@ function verbs.resume()
   for i = 1, OWN_KEYS do redis.call('PERSIST', KEYS[i]) end
   redis.call('SREM', FOLLOWED, ID)
   redis.call('HDEL', RECORD, 'leaving')
-  local open, needs, leaves = {}, {}, {}
+  local open, needs, leaves, queues = {}, {}, {}, {}
   for index = 0, size - 1 do
-    local state, sent = read(index, 'state', 'sent')
-    if state ~= 'done' then
-      if state == 'ready' and not sent then abandon(queue_of(index)) end
+    if read(index, 'state') ~= 'done' then
+      queues[queue_of(index)] = true
       open[#open + 1] = index
       for parent in parents_of(index) do needs[parent] = (needs[parent] or 0) + 1 end
     end
   end
+  for queue in pairs(queues) do abandon(queue) end
   for _, index in ipairs(open) do
     local needed = needs[tostring(index)] or 0
     local state, holder = read(index, 'state', 'token')
@@ -586,14 +586,13 @@ function verbs.look(index, oldest)
     end
     local queue = queue_of(index)
     if state == 'ready' and not sent then
-      local starter = read(queue, 'starter')
-      if starter and read(starter, 'state') == 'ready' then return { 'later', {} } end
-      -- An earlier version took it up, and sent nothing.
+      if starts_soon(queue) then return { 'later', {} } end
+      -- An earlier version took it up and sent nothing, or somebody still holds it from before a resume.
       local drawn = draw(queue)
       if drawn[1] then return { 'resources', nodes(drawn) } end
     end
     -- Queues are taken from in order: if the oldest message there is not younger than its own, that may be there, too.
-    local first = cjson.decode(oldest)[queue .. '/' .. (priority or 'normal')]
+    local first = cjson.decode(oldest)[queue .. '/' .. (priority or 'high')]
     if state == 'ready' and first and tonumber(sent or '0') >= tonumber(first) then return { 'later', {} } end
     if state == 'ready' then write(index, 'sent', NOW) end
     resent(index, state)

@@ -329,8 +329,8 @@ def nodes_of(flat: Sequence[str]) -> list[Node]:
 
 
 def priority_of(text: str) -> Priority:
-    """Return the priority of a restore; one of an earlier version has none, and is like any other."""
-    return Priority(text or Priority.NORMAL)
+    """Return the priority of a restore; one of an earlier version has none, and its messages are where HIGH is."""
+    return Priority(text or Priority.HIGH)
 
 
 def news_of(member: str) -> News:

@@ -134,12 +134,21 @@ def _restore_resource(task: Task, restore_id: str, index: int) -> None:
             raise task.retry(countdown=min(seconds + 1, LONGEST_COUNTDOWN))
         case Claimed():
             bind_contextvars(resource=claim.node.id, type=claim.node.type)
-            canvas.send_resources(app, restore_id, claim.epoch, claim.drawn, claim.priority)
             with worker.leases().holding(restore_id, index, token):
+                _send_drawn(restore_id, claim)
                 settled = _settle(task, claim, restore_id, token)
         case Settled():
             settled = claim
     canvas.send_resources(app, restore_id, settled.epoch, settled.released, settled.priority)
+
+
+def _send_drawn(restore_id: str, claim: Claimed) -> None:
+    """Send what comes in the place of a resource; what is lost of it says nothing of that one."""
+    try:
+        canvas.send_resources(app, restore_id, claim.epoch, claim.drawn, claim.priority)
+    except KombuError as error:
+        fields = {"fact": "resource.left", "count": len(claim.drawn)}
+        logger.warning("those that come next are left to the reconciler: %r", error, extra=fields)
 
 
 def _settle(task: Task, claim: Claimed, restore_id: str, token: str) -> Settled:

@@ -5,9 +5,14 @@ Two messages of a restore are in a queue at once here. Of twelve leaves, four ar
 
 from __future__ import annotations
 
-import pytest
+import time
 
-from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Claimed, Priority
+import pytest
+import redis
+
+from restore_worker.entries import QUEUE, TRANSFER_QUEUE, Claimed, Held, Priority
+from restore_worker.ledger import Ledger
+from restore_worker.ledger_reader import keys_of
 from restore_worker.states import ResourceState, RestoreState
 from tests.support.restores import AnyLedger, Ledgers, begin, claim, do, go_on, indices, new_restore, record, told
 
@@ -109,10 +114,8 @@ def test_one_whose_child_failed_is_settled_with_what_comes_after_it(ledger: AnyL
 
 def test_nobody_looks_for_what_stands_in_line_as_long_as_somebody_will_send_it(ledger: AnyLedger) -> None:
     restore_id = begin(ledger, LEAVES)
-    due = {index for _, index in ledger.overdue()}
-    # Those that were sent, and the first of each next lot.
-    assert due == {0, 1, 2, 3, 4, 6}
-    assert looked(ledger, restore_id, 4) == []
+    assert {index for _, index in ledger.overdue()} == set(range(12))
+    assert [looked(ledger, restore_id, index) for index in (4, 6, 11)] == [[], [], []]
     assert looked(ledger, restore_id, 1) == [1]
 
 
@@ -122,6 +125,31 @@ def test_a_lot_that_nobody_sent_is_found(ledger: AnyLedger) -> None:
     assert drawn(ledger, restore_id, 1) == [4, 5]
     for index in (4, 5):
         assert looked(ledger, restore_id, index) == [index]
+    assert drawn(ledger, restore_id, 4) == [7, 8]
+
+
+def test_a_lot_is_found_though_an_earlier_version_took_up_its_starter_and_sent_one_of_it(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    ledger = Ledger(client, patience=0.0, share=2)
+    restore_id = begin(ledger, LEAVES)
+    # What that version does: it draws nothing, and notes that it sent what was overdue.
+    progress = keys_of(restore_id)["progress"]
+    client.hdel(progress, "1.starts")
+    client.hset(progress, "4.sent", time.time())
+    for index in (1, 4, 2):
+        do(ledger, restore_id, index)
+    assert looked(ledger, restore_id, 8) == [5]
+    assert drawn(ledger, restore_id, 5) == [7, 8]
+
+
+def test_a_lot_is_found_though_its_starter_is_held_from_before_a_resume(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, LEAVES)
+    claim(ledger, restore_id, 1, "before")
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    ledger.resume(restore_id)
+    assert go_on(ledger, restore_id) == [0, 1, 2, 3]
+    assert isinstance(claim(ledger, restore_id, 1, "after"), Held)
+    assert looked(ledger, restore_id, 5) == [4, 5]
     assert drawn(ledger, restore_id, 4) == [7, 8]
 
 

@@ -492,17 +492,17 @@ class LedgerTwin(TwinReader):
                 self._look_at(restore, each)
             if later:
                 lots = [later[start : start + self._share] for start in range(0, len(later), self._share)]
-                if queue in restore.lines:
-                    restore.lines[queue].lots += lots
-                else:
-                    restore.lines[queue] = Line(first[0], lots)
+                for each in later:
+                    self._due[restore.new.id, each.node.index] = self._now() + self._patience
+                moving = _line_moves(restore, first[0])
+                restore.lines.setdefault(queue, Line(first[0], [])).lots += lots
+                if not moving:
                     self._begin_with(restore, first[0], queue)
         return sorted(sent, key=ready.index)
 
     def _begin_with(self, restore: Restore, starter: Resource, queue: str) -> None:
         restore.lines[queue].starter = starter
         starter.starts = queue
-        self._due[restore.new.id, restore.lines[queue].lots[0][0].node.index] = self._now() + self._patience
 
     def _draw(self, restore: Restore, queue: str) -> list[Resource]:
         if queue not in restore.lines:
@@ -510,7 +510,7 @@ class LedgerTwin(TwinReader):
         lots = restore.lines[queue].lots
         drawn: list[Resource] = []
         while lots and not drawn:
-            drawn = [each for each in lots.pop(0) if each.state is ResourceState.READY]
+            drawn = [each for each in lots.pop(0) if _is_unsent(each)]
         if not lots:
             del restore.lines[queue]
         elif drawn:
@@ -562,7 +562,7 @@ def _is_unsent(resource: Resource) -> bool:
 def _line_moves(restore: Restore, resource: Resource) -> bool:
     """Say whether the line in which it may stand goes on when another one is taken up."""
     line = restore.lines.get(resource.node.queue)
-    return line is not None and line.starter.state is ResourceState.READY
+    return line is not None and line.starter.state is ResourceState.READY and not line.starter.late
 
 
 def _is_backlog(restore: Restore, resource: Resource, oldest: Mapping[tuple[str, Priority], str]) -> bool:
