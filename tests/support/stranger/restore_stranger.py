@@ -94,9 +94,8 @@ class StepPlugin(RestorePlugin[Step, NoParameters, Step]):
             time.sleep(min(0.02, max(0.0, end - time.monotonic())))
         for _ in context.read_data() if work.ends == "streams" else ():
             time.sleep(0.02 if obstacle.exists() else 0)
-        while work.ends in ("held", "deaf") and obstacle.exists():
-            with suppress(BaseException if work.ends == "deaf" else ()):
-                time.sleep(0.02)
+        if work.ends in ("held", "deaf"):
+            _wait(obstacle, BaseException if work.ends == "deaf" else ())
         if obstacle.exists():
             _stumble(work, first)
         original_id = "the-same" if work.ends == "clash" else resource.id
@@ -109,6 +108,15 @@ class BrittlePlugin(StepPlugin):
     resource_type = "Test::Brittle"
     isolates = False
     max_attempts = 2
+
+
+def _wait(obstacle: Path, unheard: type[BaseException] | tuple[()]) -> None:
+    """Return once the obstacle is away. unheard: what is raised here meanwhile and makes no difference."""
+    there = True
+    while there:
+        with suppress(unheard):
+            time.sleep(0.02)
+            there = obstacle.exists()
 
 
 def _stumble(work: Step, first: bool) -> None:
