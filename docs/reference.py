@@ -167,7 +167,7 @@ def commands() -> str:
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
     """Yield a table of a command's own arguments: what argparse prints, each Python does otherwise."""
-    # What cliff adds for its formatters is the same everywhere.
+    # What cliff adds for its formatters is the same everywhere. argparse tells its groups in no public way.
     own = [group for group in parser._action_groups if "formatter" not in (group.title or "").lower()]  # noqa: SLF001
     actions = [each for group in own for each in group._group_actions if each.dest != "help"]  # noqa: SLF001
     rows = []

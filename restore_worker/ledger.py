@@ -159,24 +159,10 @@ class Ledger(LedgerReader):
         """Take a resource for ``lease`` seconds under a token of the caller's making."""
         by_type = json.dumps(dict(limits.by_type))
         match self._run(restore_id, "claim", index, token, lease, limits.most, worker, by_type):
-            case [
-                "claimed",
-                attempts,
-                node,
-                work,
-                checkpoint,
-                bank,
-                cloud,
-                identity,
-                epoch,
-                waited,
-                drawn,
-                priority,
-            ]:
-                where = (checkpoint, bank, cloud, identity)
-                how = (int(epoch), priority_of(priority))
-                taken = (int(attempts), node_of(index, node), work)
-                return Claimed(*taken, *where, *how, float(waited), nodes_of(drawn))
+            case ["claimed", attempts, node, work, *where, epoch, waited, drawn, priority]:
+                checkpoint, bank, cloud, identity = where
+                how = (int(epoch), priority_of(priority), float(waited), nodes_of(drawn))
+                return Claimed(int(attempts), node_of(index, node), work, checkpoint, bank, cloud, identity, *how)
             case ["held", seconds]:
                 return Held(float(seconds))
             case ["settled", released, epoch, priority]:

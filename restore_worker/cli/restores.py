@@ -67,20 +67,8 @@ class Show(OfOneRestore, ShowOne):
 
     example = "restore-worker show 5f0c4a9e-... -c state -c reason"
     columns = (
-        *(
-            "id",
-            "state",
-            "reason",
-            "checkpoint",
-            "plan",
-            "bank",
-            "cloud",
-            "created",
-            "updated",
-            "drill",
-            "priority",
-        ),
-        *("size", "left", "failed", "resources", "stacks", "belongings", "findings"),
+        *("id", "state", "reason", "checkpoint", "plan", "bank", "cloud", "created", "updated"),
+        *("drill", "priority", "size", "left", "failed", "resources", "stacks", "belongings", "findings"),
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
