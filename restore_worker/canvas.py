@@ -72,6 +72,8 @@ def send_resources(app: Celery, restore_id: str, epoch: int, nodes: Iterable[Nod
                 chord=body,
                 root_id=group_id,
                 queue=node.queue,
+                # A queue of Redis is a list, which is there once something is in it.
+                declare=[],
                 priority=STEPS[priority],
                 # Flower labels tasks by name only.
                 shadow=printable(f"restore {node.type} {node.name or node.id}")[:120],

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from types import MappingProxyType
 
 from restore_worker.states import ResourceState, RestoreState
 
 logger = logging.getLogger(__name__)
+
+# What all is about that is logged now, by name: ``restore``, and ``resource`` and its ``type`` if there is one.
+about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
 # More often than anybody wants to read it, and in the ledger.
 _QUIET = frozenset({"moved"})
@@ -34,4 +39,6 @@ def tell(restore_id: str, events: Iterable[Sequence[str]]) -> None:
             kind, original_id, title, _ = json.loads(node)
             fields |= {"resource": original_id, "type": kind, "title": title, "fact": f"resource.{name}"}
             what = f"{kind} {title or original_id}"
-        logger.log(level, "%s: %s", what, name, extra={key: value for key, value in fields.items() if value})
+        told = {key: value for key, value in fields.items() if value}
+        # As `logger.log` does, but for looking where it was called.
+        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, "%s: %s", (what, name), None, extra=told))

@@ -1,31 +1,38 @@
 """How workers and beat write their logs: each record with the restore and the resource that it is about.
 
-Secrets are in none: tracebacks are written without the values of variables.
+Each resource has two at least, so a line is made with few calls. Secrets are in none: tracebacks are written
+without the values of variables.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
-import structlog
 from billiard.util import get_logger as pool_logger
 from celery.signals import after_setup_logger, after_setup_task_logger, task_prerun
-from structlog.types import EventDict, Processor, WrappedLogger
 
 from restore_worker import settings
 from restore_worker.errors import printable
+from restore_worker.facts import about
 from restore_worker.settings import LogForm
 
 # What Celery says of each task as it comes and goes the facts say better.
 _TALKERS = ("celery.worker.strategy", "celery.app.trace")
+# What every record has; all else was given to it.
+_COMMON = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+# With one of these a value is quoted.
+_PARTING = frozenset(" =\"'")
+_encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
 
 
 @after_setup_logger.connect
 @after_setup_task_logger.connect
 def write_as_set(logger: logging.Logger, **_: object) -> None:
     """Have what Celery has set up write in the form that the settings want."""
-    formatter = _formatter(settings.load().log_form)
+    formatter = Formatter(settings.load().log_form)
     for handler in (*logger.handlers, *pool_logger().handlers):
         handler.setFormatter(formatter)
     for talker in _TALKERS:
@@ -35,46 +42,52 @@ def write_as_set(logger: logging.Logger, **_: object) -> None:
 @task_prerun.connect
 def name_restore(args: Sequence[object], **_: object) -> None:
     """Have all that is logged from here on name the restore that the task is of."""
-    structlog.contextvars.clear_contextvars()
-    if args:
-        structlog.contextvars.bind_contextvars(restore=args[0])
+    about.set({"restore": str(args[0])} if args else {})
 
 
-def _formatter(form: LogForm) -> logging.Formatter:
-    known: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.ExtraAdder(),
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.format_exc_info,
-    ]
-    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=known, processors=_RENDERERS[form])
+class Formatter(logging.Formatter):
+    """Writes what a record says, what it is about, and what was given to it."""
+
+    def __init__(self, form: LogForm) -> None:
+        super().__init__()
+        self._render = _RENDERERS[form]
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record: one, and its traceback."""
+        when = datetime.fromtimestamp(record.created, UTC)
+        fields = {
+            "timestamp": when.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            **about.get(),
+            **{key: value for key, value in record.__dict__.items() if key not in _COMMON},
+            "logger": record.name,
+        }
+        if record.exc_info and record.exc_info[0]:
+            fields["exception"] = self.formatException(record.exc_info)
+        return self._render(record.getMessage(), fields)
 
 
-def _named(logger: WrappedLogger, method: str, record: EventDict) -> EventDict:  # noqa: ARG001 - structlog's call
-    """Give what has no name of ours, such as a library's record, that of its logger."""
-    record.setdefault("fact", record["logger"])
-    return record
+def _json(message: str, fields: Mapping[str, object]) -> str:
+    # What has no name of ours, such as a library's record, has that of its logger.
+    told = {**fields, "event": fields.get("fact", fields["logger"]), "message": message}
+    told.pop("fact", None)
+    return _encode(told)
 
 
-def _harmless(logger: WrappedLogger, method: str, record: EventDict) -> EventDict:  # noqa: ARG001 - structlog's call
-    """Keep what a bank or a cloud says from steering a terminal, and from forging a line."""
-    return {
-        key: printable(value) if isinstance(value, str) and key != "exception" else value
-        for key, value in record.items()
-    }
+def _console(message: str, fields: dict[str, object]) -> str:
+    # What a bank or a cloud says steers no terminal, and makes no line of its own.
+    level, logger, timestamp = (fields.pop(each) for each in ("level", "logger", "timestamp"))
+    trace = f"\n{fields.pop('exception')}" if "exception" in fields else ""
+    told = [f"{key}={_quoted(value)}" for key, value in sorted(fields.items())]
+    return " ".join([f"{timestamp} [{level}] {printable(message)} [{logger}]", *told]) + trace
 
 
-_RENDERERS: dict[LogForm, list[Processor]] = {
-    LogForm.JSON: [
-        _named,
-        structlog.processors.EventRenamer("message", replace_by="fact"),
-        structlog.processors.JSONRenderer(ensure_ascii=False),
-    ],
-    LogForm.CONSOLE: [
-        _harmless,
-        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False),
-    ],
+def _quoted(value: object) -> str:
+    plain = isinstance(value, str) and value.isprintable() and _PARTING.isdisjoint(value)
+    return str(value) if plain else repr(value)
+
+
+_RENDERERS: Mapping[LogForm, Callable[[str, dict[str, object]], str]] = {
+    LogForm.JSON: _json,
+    LogForm.CONSOLE: _console,
 }

@@ -16,7 +16,6 @@ from celery import Task
 from celery.exceptions import Ignore, Reject
 from celery.signals import task_postrun, worker_ready
 from kombu.exceptions import KombuError
-from structlog.contextvars import bind_contextvars
 
 from restore_worker import canvas, worker
 from restore_worker.app import app
@@ -36,6 +35,7 @@ from restore_worker.entries import (
     Settled,
 )
 from restore_worker.errors import CloudUnavailableError, LedgerError, LedgerUnavailableError, StaleLeaseError
+from restore_worker.facts import about
 from restore_worker.hot import assemble
 from restore_worker.ledger import Ledger
 from restore_worker.notification import tell_all
@@ -133,7 +133,7 @@ def _restore_resource(task: Task, restore_id: str, index: int) -> None:
             # The other copy may die yet: this one stays until the resource is settled.
             raise task.retry(countdown=min(seconds + 1, LONGEST_COUNTDOWN))
         case Claimed():
-            bind_contextvars(resource=claim.node.id, type=claim.node.type)
+            about.set({"restore": restore_id, "resource": claim.node.id, "type": claim.node.type})
             with worker.leases().holding(restore_id, index, token):
                 _send_drawn(restore_id, claim)
                 settled = _settle(task, claim, restore_id, token)

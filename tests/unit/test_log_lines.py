@@ -1,0 +1,76 @@
+"""A line of the log, whatever a bank, a cloud or a library says."""
+
+import json
+import logging
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restore_worker.facts import about
+from restore_worker.logs import Formatter
+from restore_worker.settings import LogForm
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+# Fields of a record have names that Python could have; none that every record has anyway.
+FIELDS = st.dictionaries(st.from_regex(r"x_[a-z]{1,8}", fullmatch=True), TEXTS | st.integers() | st.lists(TEXTS))
+
+
+def line(form, message, fields=None, exc_info=None):
+    record = logging.getLogger("some.library").makeRecord(
+        "some.library", logging.WARNING, __file__, 0, "%s", (message,), exc_info, extra=fields
+    )
+    record.created = 1764460800.25
+    return Formatter(form).format(record)
+
+
+@given(TEXTS, FIELDS)
+def test_json_says_all_that_the_record_does(message, fields):
+    told = json.loads(line(LogForm.JSON, message, fields))
+    assert told == {
+        "timestamp": "2025-11-30T00:00:00.250000Z",
+        "level": "warning",
+        "logger": "some.library",
+        "event": "some.library",
+        "message": message,
+        **fields,
+    }
+
+
+@given(TEXTS, FIELDS)
+def test_the_console_has_one_line_that_steers_no_terminal(message, fields):
+    told = line(LogForm.CONSOLE, message, fields)
+    assert told.isprintable()
+    assert told.startswith("2025-11-30T00:00:00.250000Z [warning] ")
+    assert all(f"{name}=" in told for name in fields)
+
+
+def test_a_value_with_blanks_is_quoted_and_another_one_is_not():
+    told = line(
+        LogForm.CONSOLE, "no answer", {"title": "web 1", "resource": "6a1c", "seconds": 3, "reason": "it's"}
+    )
+    assert told.endswith("""no answer [some.library] reason="it's" resource=6a1c seconds=3 title='web 1'""")
+
+
+def test_a_fact_is_the_event_and_what_it_is_about_is_told():
+    before = about.set({"restore": "cc27", "resource": "6a1c"})
+    try:
+        told = json.loads(line(LogForm.JSON, "volume data: done", {"fact": "resource.done", "resource": "6a1d"}))
+    finally:
+        about.reset(before)
+    assert told["event"] == "resource.done"
+    assert "fact" not in told
+    # What the record says itself is nearer to it.
+    assert (told["restore"], told["resource"]) == ("cc27", "6a1d")
+
+
+def test_a_traceback_follows_on_the_console_and_is_a_field_in_json():
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        error = sys.exc_info()
+    first, *trace = line(LogForm.CONSOLE, "its plugin broke", exc_info=error).splitlines()
+    assert first.endswith("its plugin broke [some.library]")
+    assert trace[0] == "Traceback (most recent call last):"
+    assert trace[-1] == "ValueError: broken"
+    assert json.loads(line(LogForm.JSON, "its plugin broke", exc_info=error))["exception"].splitlines() == trace
