@@ -66,11 +66,11 @@ def test_a_fact_is_the_event_and_what_it_is_about_is_told():
 
 def test_a_traceback_follows_on_the_console_and_is_a_field_in_json():
     try:
-        raise ValueError("broken")
+        int("broken")
     except ValueError:
         error = sys.exc_info()
     first, *trace = line(LogForm.CONSOLE, "its plugin broke", exc_info=error).splitlines()
     assert first.endswith("its plugin broke [some.library]")
     assert trace[0] == "Traceback (most recent call last):"
-    assert trace[-1] == "ValueError: broken"
+    assert trace[-1] == "ValueError: invalid literal for int() with base 10: 'broken'"
     assert json.loads(line(LogForm.JSON, "its plugin broke", exc_info=error))["exception"].splitlines() == trace
