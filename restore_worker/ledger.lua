@@ -92,104 +92,145 @@ local function resent(index, state)
   event('resent', index, 'reason', state .. ' for too long')
 end
 
--- A resource is ready, and its message is sent now.
-local function look_at_ready(index)
-  write(index, 'state', 'ready', 'sent', NOW)
-  look_at(index, NOW + PATIENCE)
+-- Resources are ready, a turn of them at most; whether their messages are sent now.
+local function set_ready(indices, sent)
+  if not indices[1] then return end
+  local fields, looks = {}, {}
+  for _, index in ipairs(indices) do
+    fields[#fields + 1], fields[#fields + 2] = index .. '.state', 'ready'
+    if sent then fields[#fields + 1], fields[#fields + 2] = index .. '.sent', NOW end
+    looks[#looks + 1], looks[#looks + 2] = NOW + PATIENCE, ID .. '/' .. index
+  end
+  redis.call('HSET', PROGRESS, unpack(fields))
+  redis.call('ZADD', DUE, unpack(looks))
 end
 
 local function queue_of(index)
   return cjson.decode(node_of(index))[4]
 end
 
--- Of a restore, few messages are in a queue at once, for others to have their turn. What is ready beyond those stands
--- in lots of that size, by queue: QUEUE.NUMBER from QUEUE.first to QUEUE.last. The next lot is sent when the first of
--- those before it, QUEUE.starter, is taken up. All of it is looked at in time, for a starter that nobody draws by.
-local function is_starter(index, queue)
-  write(queue, 'starter', index)
-  write(index, 'starts', queue)
+-- Of a restore, few messages are in a queue at once, for others to have their turn: of those in QUEUE.sent. What is
+-- ready beyond them stands in line, in lots, QUEUE.NUMBER from QUEUE.first to QUEUE.last, and is sent as those are
+-- taken up, several at a time. All of it is looked at in time.
+local function sent_into(queue, indices)
+  write(queue, 'sent', table.concat(indices, ','))
 end
 
--- Takes the next lot of a queue; a list of what is to be sent.
-local function draw(queue)
-  local first, last = read(queue, 'first', 'last')
-  local drawn = {}
-  for number = tonumber(first or '1'), tonumber(last or '0') do
-    for index in string.gmatch(read(queue, number), '%d+') do
-      -- An earlier version knows of no lots, and may have sent it.
-      local state, sent = read(index, 'state', 'sent')
-      if state == 'ready' and not sent then drawn[#drawn + 1] = index end
-    end
-    forget(queue, number)
-    if number == tonumber(last) then
-      forget(queue, 'first', 'last', 'starter')
-    else
-      write(queue, 'first', number + 1)
-      if drawn[1] then is_starter(drawn[1], queue) end
-    end
-    if drawn[1] then break end
-  end
-  for _, index in ipairs(drawn) do look_at_ready(index) end
-  return drawn
-end
-
--- Whether somebody will take the starter up, and draw.
-local function starts_soon(queue)
-  local starter = read(queue, 'starter')
-  if not starter then return false end
-  local state, late = read(starter, 'state', 'late')
-  return state == 'ready' and not late
-end
-
--- What is to be sent after `sent` is.
-local function line_up(queue, indices, sent)
+local function line_up(queue, indices)
   local first, last = read(queue, 'first', 'last')
   last = tonumber(last or '0')
   for from = 1, #indices, SHARE do
+    local lot = { unpack(indices, from, math.min(from + SHARE - 1, #indices)) }
     last = last + 1
-    write(queue, last, table.concat(indices, ',', from, math.min(from + SHARE - 1, #indices)))
+    write(queue, last, table.concat(lot, ','))
+    set_ready(lot, false)
   end
-  write(queue, 'last', last)
-  if not first then write(queue, 'first', 1) end
-  if not first or not starts_soon(queue) then is_starter(sent, queue) end
+  write(queue, 'first', first or 1, 'last', last)
 end
 
--- Forgets what stands in line; all is ready or planned anew.
+-- Those of a lot that are still to be sent: an earlier version knows of no line, and may have sent some.
+local function unsent(lot)
+  local open, fields = {}, {}
+  for index in string.gmatch(lot, '%d+') do
+    open[#open + 1] = index
+    fields[#fields + 1], fields[#fields + 2] = index .. '.state', index .. '.sent'
+  end
+  local known, left = redis.call('HMGET', PROGRESS, unpack(fields)), {}
+  for i, index in ipairs(open) do
+    if known[2 * i - 1] == 'ready' and not known[2 * i] then left[#left + 1] = index end
+  end
+  return left
+end
+
+-- Fills a queue up, in which are `sent`; a list of what is to be sent.
+local function draw(queue, sent)
+  local first, last = read(queue, 'first', 'last')
+  local number, drawn = tonumber(first or '1'), {}
+  last = tonumber(last or '0')
+  while number <= last and #sent < SHARE do
+    local left = {}
+    for _, index in ipairs(unsent(read(queue, number))) do
+      if #sent < SHARE then
+        sent[#sent + 1], drawn[#drawn + 1] = index, index
+      else
+        left[#left + 1] = index
+      end
+    end
+    if left[1] then
+      write(queue, number, table.concat(left, ','))
+    else
+      forget(queue, number)
+      number = number + 1
+    end
+  end
+  if number <= last then write(queue, 'first', number) else forget(queue, 'first', 'last') end
+  set_ready(drawn, true)
+  sent_into(queue, sent)
+  return drawn
+end
+
+-- A resource is taken up; a list of what is to be sent in its place.
+local function take_up(index, queue)
+  local first, before = read(queue, 'first', 'sent')
+  local sent, there = {}, false
+  for each in string.gmatch(before or '', '%d+') do
+    if each == index then there = true else sent[#sent + 1] = each end
+  end
+  if not there then return {} end
+  if first and #sent <= SHARE / 2 then return draw(queue, sent) end
+  sent_into(queue, sent)
+  return {}
+end
+
+-- What of a queue nobody has taken up: an earlier version takes up without a word.
+local function still_in(queue)
+  local sent = {}
+  for index in string.gmatch(read(queue, 'sent') or '', '%d+') do
+    if read(index, 'state') == 'ready' then sent[#sent + 1] = index end
+  end
+  return sent
+end
+
+-- Forgets who is in a queue and in line for it; all is ready or planned anew.
 local function abandon(queue)
   local first, last = read(queue, 'first', 'last')
   for number = tonumber(first or '1'), tonumber(last or '0') do forget(queue, number) end
-  forget(queue, 'first', 'last', 'starter')
+  forget(queue, 'first', 'last', 'sent')
 end
 
--- Of what is ready now, a list of what is to be sent at once; the rest comes in its turn.
-local function in_turn(indices)
-  if #indices <= SHARE then
-    for _, index in ipairs(indices) do look_at_ready(index) end
-    return indices
+-- Of what is ready now in a queue, a list of what is to be sent at once; the rest comes in its turn.
+local function in_turn_of(queue, indices)
+  local first, before = read(queue, 'first', 'sent')
+  local sent, now, later = {}, {}, {}
+  for index in string.gmatch(before or '', '%d+') do sent[#sent + 1] = index end
+  for _, index in ipairs(indices) do
+    if first or #sent >= SHARE then
+      later[#later + 1] = index
+    else
+      sent[#sent + 1], now[#now + 1] = index, index
+    end
   end
-  local sent, by_queue, queues = {}, {}, {}
+  if now[1] then
+    set_ready(now, true)
+    sent_into(queue, sent)
+  end
+  if later[1] then line_up(queue, later) end
+  return now
+end
+
+local function in_turn(indices)
+  local queues, by_queue, now = {}, {}, {}
   for _, index in ipairs(indices) do
     local queue = queue_of(index)
     if not by_queue[queue] then
-      by_queue[queue] = { starter = index, size = 0, later = {} }
-      queues[#queues + 1] = queue
+      queues[#queues + 1], by_queue[queue] = queue, {}
     end
-    local of_queue = by_queue[queue]
-    of_queue.size = of_queue.size + 1
-    if of_queue.size <= SHARE then
-      look_at_ready(index)
-      sent[#sent + 1] = index
-    else
-      write(index, 'state', 'ready')
-      look_at(index, NOW + PATIENCE)
-      of_queue.later[#of_queue.later + 1] = index
-    end
+    table.insert(by_queue[queue], index)
   end
   for _, queue in ipairs(queues) do
-    local of_queue = by_queue[queue]
-    if of_queue.later[1] then line_up(queue, of_queue.later, of_queue.starter) end
+    for _, index in ipairs(in_turn_of(queue, by_queue[queue])) do now[#now + 1] = index end
   end
-  return sent
+  return now
 end
 
 -- A list of index, node, index, node, ... of what is to be sent.
@@ -223,10 +264,10 @@ end
 
 -- The resource's end: counts down what its parents need, and returns those that need nothing any more.
 local function finish(index, state, reason)
-  local cause = read(index, 'cause')
-  if state == 'failed' then cause = index end
+  local cause = index
+  if state == 'skipped' then cause = read(index, 'cause') end
   write(index, 'state', state, 'reason', reason, 'ended', NOW)
-  forget(index, 'token', 'until', 'late')
+  forget(index, 'token', 'until', 'late', 'drew')
   look_no_more(index)
   if state ~= 'done' then redis.call('HINCRBY', RECORD, 'failed', 1) end
   event(state, index, 'reason', reason)
@@ -242,12 +283,11 @@ local function finish(index, state, reason)
 end
 
 -- What may be sent now that a resource has ended, and the epoch and the priority that it is sent with.
-local function settled(...)
+local function settled(epoch, priority, ...)
   local ready = {}
   for _, indices in ipairs({ ... }) do
     for _, index in ipairs(indices) do ready[#ready + 1] = index end
   end
-  local epoch, priority = unpack(redis.call('HMGET', RECORD, 'epoch', 'priority'))
   return { 'settled', nodes(ready), epoch, priority or '' }
 end
 
@@ -284,43 +324,46 @@ local verbs = {}
 
 -- index, token, seconds of the lease, greatest number of attempts, worker, JSON of other such numbers by type
 function verbs.claim(index, token, lease, most, worker, limits)
-  local state, holder, due, attempts, cause, told_of, since, starts =
-    read(index, 'state', 'token', 'until', 'attempts', 'cause', 'told', 'since', 'starts')
+  local state, holder, due, attempts, cause, told_of, since, drew, started, looks, late =
+    read(index, 'state', 'token', 'until', 'attempts', 'cause', 'told', 'since', 'drew', 'started', 'looks', 'late')
   if not state then return { 'gone' } end
-  if SETTLED[state] then return settled(still_ready(index)) end
   local restore, checkpoint, bank, cloud, identity, epoch, priority =
     unpack(redis.call('HMGET', RECORD, 'state', 'checkpoint', 'bank', 'cloud', 'identity', 'epoch', 'priority'))
+  if SETTLED[state] then return settled(epoch, priority, still_ready(index)) end
   if restore ~= 'restoring' or state == 'planned' then return { 'idle' } end
   attempts = tonumber(attempts or '0')
   local drawn = {}
-  if holder ~= token then
+  if holder == token then
+    -- The answer was lost, and with it what it brought.
+    for each in string.gmatch(drew or '', '%d+') do
+      if read(each, 'state') == 'ready' then drawn[#drawn + 1] = each end
+    end
+  else
     if due and tonumber(due) > NOW then
       return { 'held', tostring(tonumber(due) - NOW) }
     end
-    if starts then
-      forget(index, 'starts')
-      drawn = draw(starts)
-    end
+    local kind, _, _, queue = unpack(cjson.decode(node_of(index)))
+    drawn = take_up(index, queue)
     if cause then
-      return settled(drawn, finish(index, 'skipped', 'needs ' .. named(cause) .. ', which was not restored'))
+      return settled(epoch, priority, drawn, finish(index, 'skipped', 'needs ' .. named(cause) .. ', which was not restored'))
     end
-    local own = cjson.decode(limits)[cjson.decode(node_of(index))[1]]
-    if attempts >= tonumber(own or most) then
-      return settled(drawn, finish(index, 'failed', given_up(attempts, read(index, 'reason'))))
+    if attempts >= tonumber(cjson.decode(limits)[kind] or most) then
+      return settled(epoch, priority, drawn, finish(index, 'failed', given_up(attempts, read(index, 'reason'))))
     end
     attempts = attempts + 1
     local ends = NOW + tonumber(lease)
     -- Something that is built for hours is looked at every few seconds: that is no news each time.
     local news = attempts .. ' ' .. worker
-    write(index, 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker, 'told', news)
+    write(index, 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker, 'told', news,
+      'started', started or NOW)
+    if drawn[1] then write(index, 'drew', table.concat(drawn, ',')) end
     -- A copy of the message of what waits or ran may be in a worker's memory: its count stands.
-    if state == 'ready' then forget(index, 'looks', 'late') end
+    if state == 'ready' and (looks or late) then forget(index, 'looks', 'late') end
     -- Whoever held it may have been at it for hours, which is no waiting.
     if state == 'running' then
       forget(index, 'since')
       since = nil
     end
-    redis.call('HSETNX', PROGRESS, index .. '.started', NOW)
     look_at(index, ends + 1)
     if told_of ~= news then event('running', index, 'attempt', attempts, 'worker', worker) end
   end
@@ -452,20 +495,21 @@ end
 function verbs.settle(index, token, outcome, reason)
   local state, holder = read(index, 'state', 'token')
   if not state then return { 'gone', {} } end
-  if SETTLED[state] then return settled(still_ready(index)) end
-  if holder ~= token or redis.call('HGET', RECORD, 'state') ~= 'restoring' then return { 'stale', {} } end
+  local restore, epoch, priority = unpack(redis.call('HMGET', RECORD, 'state', 'epoch', 'priority'))
+  if SETTLED[state] then return settled(epoch, priority, still_ready(index)) end
+  if holder ~= token or restore ~= 'restoring' then return { 'stale', {} } end
   for i = FIRST_FRAGMENT, #ARGV, 2 do
     local owner = redis.call('HGET', OWNERS, ARGV[i])
     if owner and owner ~= index then
       reason = ARGV[i] .. ' was put into the template already, by ' .. named(owner)
-      return settled(finish(index, 'failed', reason))
+      return settled(epoch, priority, finish(index, 'failed', reason))
     end
   end
   for i = FIRST_FRAGMENT, #ARGV, 2 do
     redis.call('HSET', FRAGMENTS, ARGV[i], ARGV[i + 1])
     redis.call('HSET', OWNERS, ARGV[i], index)
   end
-  return settled(finish(index, outcome, reason))
+  return settled(epoch, priority, finish(index, outcome, reason))
 end
 
 -- epoch if it has to be that one: what can start at once and has not; takes the restore from checking to restoring
@@ -480,14 +524,19 @@ function verbs.begin(epoch)
     end_step()
     if redis.call('HGET', RECORD, 'left') == '0' then look_at_restore() end
   end
-  local ready = {}
+  local open, held = {}, {}
   for index in string.gmatch(leaves, '%d+') do
-    local open, sent = read(index, 'state', 'sent')
+    local its, sent, late = read(index, 'state', 'sent', 'late')
     -- A copy of the same task sends what was sent already, and no more than that.
-    if open == 'ready' and (sent or state == 'checking') then ready[#ready + 1] = index end
+    if its == 'ready' and (sent or state == 'checking') then table.insert(late and held or open, index) end
   end
-  if state == 'checking' then ready = in_turn(ready) end
-  return { 'restoring', nodes(ready) }
+  if state == 'checking' then
+    open = in_turn(open)
+    -- Who comes for what somebody else still holds will wait, which is no reason for others to.
+    for _, index in ipairs(held) do set_ready({ index }, true) end
+  end
+  for _, index in ipairs(held) do open[#open + 1] = index end
+  return { 'restoring', nodes(open) }
 end
 
 -- state expected, new state, reason, days to keep what is finished, JSON of fields that hold templates or '' if there
@@ -548,7 +597,7 @@ function verbs.resume()
     elseif state ~= 'ready' and state ~= 'planned' then
       forget(index, 'until', 'late')
     end
-    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told', 'sent', 'since', 'starts')
+    forget(index, 'token', 'cause', 'ended', 'reason', 'attempts', 'looks', 'told', 'sent', 'since', 'drew')
     look_no_more(index)
     write(index, 'needs', needed, 'state', needed == 0 and 'ready' or 'planned')
     if needed == 0 then leaves[#leaves + 1] = index end
@@ -586,9 +635,9 @@ function verbs.look(index, oldest)
     end
     local queue = queue_of(index)
     if state == 'ready' and not sent then
-      if starts_soon(queue) then return { 'later', {} } end
-      -- An earlier version took it up and sent nothing, or somebody still holds it from before a resume.
-      local drawn = draw(queue)
+      local in_queue = still_in(queue)
+      if #in_queue > SHARE / 2 then return { 'later', {} } end
+      local drawn = draw(queue, in_queue)
       if drawn[1] then return { 'resources', nodes(drawn) } end
     end
     -- Queues are taken from in order: if the oldest message there is not younger than its own, that may be there, too.

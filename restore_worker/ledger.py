@@ -91,7 +91,7 @@ from restore_worker.template import Fragment, dump_fragment
 # Several beats are as good as one: no two passes within so long.
 _RECONCILING = "restores:reconciling"
 _RECONCILING_MILLISECONDS = 900
-# A small restore waits for twice as many of each other one at most, and workers need not wait for the next.
+# A small restore waits for so many of each other one at most, and workers need not wait for the next.
 SHARE = 32
 # News that one pass tells, at most.
 _NEWS = 20

@@ -36,7 +36,7 @@ def test_a_resource_asks_the_ledger_twice_and_its_chord_once(costs):
 
 def test_a_resource_takes_so_many_commands_and_bytes(costs):
     counts, size_of_message = costs[SIZES[-1]]
-    assert sum(counts.values()) <= 55.5, counts
+    assert sum(counts.values()) <= 53.5, counts
     assert size_of_message <= 1760
 
 

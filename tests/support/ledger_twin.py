@@ -34,7 +34,7 @@ from restore_worker.states import (
 )
 from restore_worker.template import Fragment
 from tests.support.stack_twin import FOLLOWED_RESTORE_STATES, StackTwin
-from tests.support.twin_reader import Line, Resource, Restore, Step, TwinReader, time_of
+from tests.support.twin_reader import Resource, Restore, Step, Turn, TwinReader, time_of
 
 DAY = 86400
 RECONCILING_SECONDS = 0.9
@@ -102,10 +102,10 @@ class LedgerTwin(TwinReader):
                 each.late = each.until = None
             each.state, each.cause, each.attempts, each.reason = ResourceState.PLANNED, None, 0, ""
             each.token, each.ended, each.looks, each.told, each.sent = None, None, 0, None, 0.0
-            each.since = each.starts = None
+            each.since, each.drew = None, []
             self._due.pop((restore_id, each.node.index), None)
         restore.leaves = _ready_first(restore.resources)
-        restore.lines.clear()
+        restore.turns.clear()
         self._enter(restore, RestoreState.PENDING)
         self._note(restore, RestoreState.PENDING, reason="resumed")
         return restore.epoch
@@ -125,7 +125,10 @@ class LedgerTwin(TwinReader):
         self._note(restore, RestoreState.RESTORING)
         if restore.left:
             del self._due[restore_id, None]
-        return _nodes(self._in_turn(restore, ready))
+        free, held = ([each for each in ready if bool(each.late) is late] for late in (False, True))
+        for each in held:
+            self._look_at(restore, each)
+        return _nodes([*self._in_turn(restore, free), *held])
 
     def claim(
         self, restore_id: str, index: int, token: str, *, lease: float, limits: AttemptLimits, worker: str
@@ -138,17 +141,16 @@ class LedgerTwin(TwinReader):
             return _settled(restore, _still_ready(restore, resource))
         if restore.state is not RestoreState.RESTORING or resource.state is ResourceState.PLANNED:
             return Idle()
-        drawn: list[Resource] = []
+        drawn = [each for each in resource.drew if each.state is ResourceState.READY]
         if resource.token != token:
             if resource.until is not None and resource.until > self._now():
                 return Held(resource.until - self._now())
-            if resource.starts is not None:
-                queue, resource.starts = resource.starts, None
-                drawn = self._draw(restore, queue)
+            drawn = self._take_up(restore, resource)
             released = self._refuse(restore, resource, limits.of(resource.node.type))
             if released is not None:
                 return _settled(restore, [*drawn, *released])
             self._take(restore, resource, token, lease, worker)
+            resource.drew = drawn or resource.drew
         waited = 0.0 if resource.since is None else self._now() - resource.since
         new, taken = restore.new, (resource.attempts, resource.node, resource.work)
         where = (new.checkpoint, new.bank, new.cloud, restore.identity)
@@ -367,10 +369,10 @@ class LedgerTwin(TwinReader):
             self._due[place] = restore.expires + 1
             return Ended(restore.epoch)
         self._due[place] = self._now() + self._patience
-        if resource is not None and _is_unsent(resource) and not _line_moves(restore, resource):
-            drawn = self._draw(restore, resource.node.queue)
-            if drawn:
-                return _nodes(drawn)
+        if resource is not None and _is_unsent(resource):
+            drawn = self._heal(restore, restore.turns[resource.node.queue])
+            if drawn is None or drawn:
+                return drawn
         if _is_heats(restore) if resource is None else _is_backlog(restore, resource, oldest or {}):
             return None
         looked_at = resource or restore.step
@@ -469,6 +471,7 @@ class LedgerTwin(TwinReader):
     def _finish(self, restore: Restore, resource: Resource, state: ResourceState, reason: str) -> list[Resource]:
         resource.state, resource.reason, resource.ended = state, reason, self._now()
         resource.token = resource.until = resource.late = None
+        resource.drew = []
         self._due.pop((restore.new.id, resource.node.index), None)
         self._note(restore, state, resource, reason=reason)
         if state is ResourceState.FAILED:
@@ -483,40 +486,42 @@ class LedgerTwin(TwinReader):
         return self._in_turn(restore, released)
 
     def _in_turn(self, restore: Restore, ready: list[Resource]) -> list[Resource]:
-        sent: list[Resource] = []
-        for queue in dict.fromkeys(each.node.queue for each in ready):
-            first = [each for each in ready if each.node.queue == queue]
-            first, later = first[: self._share], first[self._share :]
-            sent += first
-            for each in first:
+        now: list[Resource] = []
+        queues = list(dict.fromkeys(each.node.queue for each in ready))
+        for each in sorted(ready, key=lambda each: queues.index(each.node.queue)):
+            turn = restore.turns[each.node.queue]
+            if len(turn.sent) >= self._share or turn.line:
+                turn.line.append(each)
+                self._due[restore.new.id, each.node.index] = self._now() + self._patience
+            else:
+                turn.sent.append(each)
+                now.append(each)
                 self._look_at(restore, each)
-            if later:
-                lots = [later[start : start + self._share] for start in range(0, len(later), self._share)]
-                for each in later:
-                    self._due[restore.new.id, each.node.index] = self._now() + self._patience
-                moving = _line_moves(restore, first[0])
-                restore.lines.setdefault(queue, Line(first[0], [])).lots += lots
-                if not moving:
-                    self._begin_with(restore, first[0], queue)
-        return sorted(sent, key=ready.index)
+        return now
 
-    def _begin_with(self, restore: Restore, starter: Resource, queue: str) -> None:
-        restore.lines[queue].starter = starter
-        starter.starts = queue
-
-    def _draw(self, restore: Restore, queue: str) -> list[Resource]:
-        if queue not in restore.lines:
+    def _take_up(self, restore: Restore, resource: Resource) -> list[Resource]:
+        turn = restore.turns[resource.node.queue]
+        if resource not in turn.sent:
             return []
-        lots = restore.lines[queue].lots
+        turn.sent.remove(resource)
+        return self._draw(restore, turn) if len(turn.sent) <= self._share / 2 else []
+
+    def _heal(self, restore: Restore, turn: Turn) -> list[Node] | None:
+        """Forget whom an earlier version took up without a word; what is to be sent now, None if others see to it."""
+        in_queue = [each for each in turn.sent if each.state is ResourceState.READY]
+        if len(in_queue) > self._share / 2:
+            return None
+        turn.sent = in_queue
+        return _nodes(self._draw(restore, turn))
+
+    def _draw(self, restore: Restore, turn: Turn) -> list[Resource]:
         drawn: list[Resource] = []
-        while lots and not drawn:
-            drawn = [each for each in lots.pop(0) if _is_unsent(each)]
-        if not lots:
-            del restore.lines[queue]
-        elif drawn:
-            self._begin_with(restore, drawn[0], queue)
-        for each in drawn:
-            self._look_at(restore, each)
+        while turn.line and len(turn.sent) < self._share:
+            each = turn.line.pop(0)
+            if _is_unsent(each):
+                turn.sent.append(each)
+                drawn.append(each)
+                self._look_at(restore, each)
         return drawn
 
     def _gone(self, restore: Restore, index: int, key: str) -> None:
@@ -559,16 +564,8 @@ def _is_unsent(resource: Resource) -> bool:
     return resource.state is ResourceState.READY and not resource.sent
 
 
-def _line_moves(restore: Restore, resource: Resource) -> bool:
-    """Say whether the line in which it may stand goes on when another one is taken up."""
-    line = restore.lines.get(resource.node.queue)
-    return line is not None and line.starter.state is ResourceState.READY and not line.starter.late
-
-
 def _is_backlog(restore: Restore, resource: Resource, oldest: Mapping[tuple[str, Priority], str]) -> bool:
     """Say whether its message may still be in its queue."""
-    if _is_unsent(resource) and _line_moves(restore, resource):
-        return True
     first = oldest.get((resource.node.queue, restore.new.priority))
     return resource.state is ResourceState.READY and first is not None and resource.sent >= float(first)
 

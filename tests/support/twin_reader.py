@@ -44,7 +44,7 @@ class Resource:
     since: float | None = None
     bytes: int | None = None
     # The queue of which the next lot is sent when this one is taken up.
-    starts: str | None = None
+    drew: list[Resource] = field(default_factory=list)
 
     @property
     def settled(self) -> bool:
@@ -83,11 +83,11 @@ class Step:
 
 
 @dataclass(eq=False)
-class Line:
-    """What is ready and waits for its turn. starter: what is taken up before the next lot is sent."""
+class Turn:
+    """Of a queue: what is in it, and what is ready and stands in line."""
 
-    starter: Resource
-    lots: list[list[Resource]]
+    sent: list[Resource] = field(default_factory=list)
+    line: list[Resource] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -115,7 +115,7 @@ class Restore:
     events: list[Event] = field(default_factory=list)
     step: Step = field(default_factory=Step)
     # By queue.
-    lines: dict[str, Line] = field(default_factory=dict)
+    turns: defaultdict[str, Turn] = field(default_factory=lambda: defaultdict(Turn))
     expires: float = float("inf")
     discarded: bool = False
     leaving: bool = False
