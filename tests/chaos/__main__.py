@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.chaos.report import report, write
+from tests.chaos.report import BEGIN, END, has_place, report, write
 from tests.chaos.run import DEADLINE, DRAIN, START, Result, kind_of
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,14 @@ def _tell(result: Result, folder: Path) -> None:
     sys.stderr.write(f"{told}\n")
 
 
+def _page(name: str) -> Path:
+    """Return a page that has a place for the table: after hours of runs it would be too late to learn of another one."""
+    page = Path(name)
+    if not page.is_file() or not has_place(page.read_text()):
+        raise argparse.ArgumentTypeError(f"{name} is no page with the lines {BEGIN} and {END}")
+    return page
+
+
 def main() -> int:
     """Make the runs."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -69,7 +77,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="what all is drawn from (default: 1)")
     parser.add_argument("--jobs", type=int, default=3, help="runs side by side (default: 3)")
     parser.add_argument("--only", type=int, nargs="+", metavar="N", help="only the runs of these numbers")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="Markdown page whose table is written anew")
+    parser.add_argument("--report", type=_page, metavar="FILE", help="Markdown page whose table is written anew")
     chosen = parser.parse_args()
     numbers: Iterable[int] = chosen.only or range(1, chosen.runs + 1)
     base = Path(tempfile.mkdtemp(prefix="chaos-"))

@@ -37,6 +37,11 @@ def report(results: list[Result], seconds: float, command: str) -> str:
     return "\n".join([_measured(results, seconds, command), "", *lines]) + "\n"
 
 
+def has_place(text: str) -> bool:
+    """Say whether a page has the marks of a report's place."""
+    return text.count(BEGIN) == text.count(END) == 1
+
+
 def write(page: Path, text: str) -> None:
     """Put a report between the marks of a page."""
     before, rest = page.read_text().split(BEGIN)
