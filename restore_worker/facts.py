@@ -12,7 +12,7 @@ from restore_worker.states import ResourceState, RestoreState
 
 logger = logging.getLogger(__name__)
 
-# What all is about that is logged now, by name: ``restore``, and ``resource`` and its ``type`` if there is one.
+# What everything that is logged now is about: ``restore``, and ``resource`` and its ``type`` if there is one.
 about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
 # More often than anybody wants to read it, and in the ledger.

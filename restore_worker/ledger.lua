@@ -5,7 +5,7 @@
 local RECORD, PROGRESS, PARENTS, NODES, WORK, FRAGMENTS, OWNERS, MADE, EVENTS = unpack(KEYS, 1, 9)
 -- KEYS[10] and KEYS[11] are the stack's: stack_ledger.lua writes them; they live as long as the others.
 local STACK, OWN_KEYS, DUE, FOLLOWED, RESTORES, NEWS = KEYS[10], 11, KEYS[12], KEYS[13], KEYS[14], KEYS[15]
--- ARGV: verb, restore id, seconds until a look at what was sent, how many messages go into a queue at once, then the
+-- ARGV: verb, restore id, seconds until a look at what was sent, how many messages are in a queue at most, then the
 -- verb's own arguments, six at most but for settle's fragments: those may be more than Lua's stack takes, and are read
 -- from ARGV.
 local FIRST_ARGUMENT, LAST_ARGUMENT, FIRST_FRAGMENT = 5, 10, 9
@@ -92,17 +92,41 @@ local function resent(index, state)
   event('resent', index, 'reason', state .. ' for too long')
 end
 
--- Resources are ready, a turn of them at most; whether their messages are sent now.
+-- Resources are ready, SHARE of them at most; whether their messages are sent now.
 local function set_ready(indices, sent)
   if not indices[1] then return end
-  local fields, looks = {}, {}
-  for _, index in ipairs(indices) do
+  local fields, looks, before = {}, {}, {}
+  for i, index in ipairs(indices) do
     fields[#fields + 1], fields[#fields + 2] = index .. '.state', 'ready'
     if sent then fields[#fields + 1], fields[#fields + 2] = index .. '.sent', NOW end
     looks[#looks + 1], looks[#looks + 2] = NOW + PATIENCE, ID .. '/' .. index
+    before[i] = index .. '.sent'
   end
   redis.call('HSET', PROGRESS, unpack(fields))
+  -- An earlier version, which resumed the restore, leaves that it was sent before.
+  if not sent then redis.call('HDEL', PROGRESS, unpack(before)) end
   redis.call('ZADD', DUE, unpack(looks))
+end
+
+-- Of a list like '3,5,8', SHARE indices at most: each with its state, and when it was sent.
+local function known_of(indices)
+  local found, fields = {}, {}
+  for index in string.gmatch(indices or '', '%d+') do
+    found[#found + 1] = { index = index }
+    fields[#fields + 1], fields[#fields + 2] = index .. '.state', index .. '.sent'
+  end
+  local known = found[1] and redis.call('HMGET', PROGRESS, unpack(fields))
+  for i, each in ipairs(found) do each.state, each.sent = known[2 * i - 1], known[2 * i] end
+  return found
+end
+
+-- Those of such a list that were sent and are still to be taken up.
+local function still_sent(indices)
+  local found = {}
+  for _, each in ipairs(known_of(indices)) do
+    if each.state == 'ready' and each.sent then found[#found + 1] = each.index end
+  end
+  return found
 end
 
 local function queue_of(index)
@@ -128,32 +152,22 @@ local function line_up(queue, indices)
   write(queue, 'first', first or 1, 'last', last)
 end
 
--- Those of a lot that are still to be sent: an earlier version knows of no line, and may have sent some.
-local function unsent(lot)
-  local open, fields = {}, {}
-  for index in string.gmatch(lot, '%d+') do
-    open[#open + 1] = index
-    fields[#fields + 1], fields[#fields + 2] = index .. '.state', index .. '.sent'
-  end
-  local known, left = redis.call('HMGET', PROGRESS, unpack(fields)), {}
-  for i, index in ipairs(open) do
-    if known[2 * i - 1] == 'ready' and not known[2 * i] then left[#left + 1] = index end
-  end
-  return left
-end
-
 -- Fills a queue up, in which are `sent`; a list of what is to be sent.
 local function draw(queue, sent)
   local first, last = read(queue, 'first', 'last')
-  local number, drawn = tonumber(first or '1'), {}
+  local number, drawn, taken = tonumber(first or '1'), {}, {}
   last = tonumber(last or '0')
   while number <= last and #sent < SHARE do
     local left = {}
-    for _, index in ipairs(unsent(read(queue, number))) do
-      if #sent < SHARE then
-        sent[#sent + 1], drawn[#drawn + 1] = index, index
-      else
-        left[#left + 1] = index
+    for _, each in ipairs(known_of(read(queue, number))) do
+      if #sent == SHARE then
+        left[#left + 1] = each.index
+      elseif each.state == 'ready' and not each.sent then
+        sent[#sent + 1], drawn[#drawn + 1] = each.index, each.index
+      elseif not each.sent then
+        -- By a message of an earlier epoch: the chord of this one counts its own.
+        taken[#taken + 1] = each.index
+        write(each.index, 'sent', NOW)
       end
     end
     if left[1] then
@@ -166,6 +180,7 @@ local function draw(queue, sent)
   if number <= last then write(queue, 'first', number) else forget(queue, 'first', 'last') end
   set_ready(drawn, true)
   sent_into(queue, sent)
+  for _, index in ipairs(taken) do drawn[#drawn + 1] = index end
   return drawn
 end
 
@@ -180,15 +195,6 @@ local function take_up(index, queue)
   if first and #sent <= SHARE / 2 then return draw(queue, sent) end
   sent_into(queue, sent)
   return {}
-end
-
--- What of a queue nobody has taken up: an earlier version takes up without a word.
-local function still_in(queue)
-  local sent = {}
-  for index in string.gmatch(read(queue, 'sent') or '', '%d+') do
-    if read(index, 'state') == 'ready' then sent[#sent + 1] = index end
-  end
-  return sent
 end
 
 -- Forgets who is in a queue and in line for it; all is ready or planned anew.
@@ -267,7 +273,7 @@ local function finish(index, state, reason)
   local cause = index
   if state == 'skipped' then cause = read(index, 'cause') end
   write(index, 'state', state, 'reason', reason, 'ended', NOW)
-  forget(index, 'token', 'until', 'late', 'drew')
+  forget(index, 'token', 'until', 'late')
   look_no_more(index)
   if state ~= 'done' then redis.call('HINCRBY', RECORD, 'failed', 1) end
   event(state, index, 'reason', reason)
@@ -291,11 +297,11 @@ local function settled(epoch, priority, ...)
   return { 'settled', nodes(ready), epoch, priority or '' }
 end
 
--- For a late copy of a settled task: only those parents that were sent and are still to be taken up. After a resume,
--- preflight declares the chord's size before anything is sent into it.
-local function still_ready(index)
-  local found = {}
-  if redis.call('HGET', RECORD, 'state') ~= 'restoring' then return found end
+-- For a late copy of a settled task, which drew these: only what was sent and is still to be taken up, of parents, too.
+-- After a resume, preflight declares the chord's size before anything is sent into it.
+local function still_ready(index, drew)
+  if redis.call('HGET', RECORD, 'state') ~= 'restoring' then return {} end
+  local found = still_sent(drew)
   for parent in parents_of(index) do
     local state, sent = read(parent, 'state', 'sent')
     if state == 'ready' and sent then found[#found + 1] = parent end
@@ -329,21 +335,24 @@ function verbs.claim(index, token, lease, most, worker, limits)
   if not state then return { 'gone' } end
   local restore, checkpoint, bank, cloud, identity, epoch, priority =
     unpack(redis.call('HMGET', RECORD, 'state', 'checkpoint', 'bank', 'cloud', 'identity', 'epoch', 'priority'))
-  if SETTLED[state] then return settled(epoch, priority, still_ready(index)) end
+  if SETTLED[state] then return settled(epoch, priority, still_ready(index, drew)) end
   if restore ~= 'restoring' or state == 'planned' then return { 'idle' } end
   attempts = tonumber(attempts or '0')
   local drawn = {}
   if holder == token then
     -- The answer was lost, and with it what it brought.
-    for each in string.gmatch(drew or '', '%d+') do
-      if read(each, 'state') == 'ready' then drawn[#drawn + 1] = each end
-    end
+    drawn = still_sent(drew)
   else
     if due and tonumber(due) > NOW then
       return { 'held', tostring(tonumber(due) - NOW) }
     end
     local kind, _, _, queue = unpack(cjson.decode(node_of(index)))
     drawn = take_up(index, queue)
+    if drawn[1] then
+      write(index, 'drew', table.concat(drawn, ',', 1, math.min(#drawn, SHARE)))
+    elseif drew then
+      forget(index, 'drew')
+    end
     if cause then
       return settled(epoch, priority, drawn, finish(index, 'skipped', 'needs ' .. named(cause) .. ', which was not restored'))
     end
@@ -356,7 +365,6 @@ function verbs.claim(index, token, lease, most, worker, limits)
     local news = attempts .. ' ' .. worker
     write(index, 'state', 'running', 'token', token, 'until', ends, 'attempts', attempts, 'worker', worker, 'told', news,
       'started', started or NOW)
-    if drawn[1] then write(index, 'drew', table.concat(drawn, ',')) end
     -- A copy of the message of what waits or ran may be in a worker's memory: its count stands.
     if state == 'ready' and (looks or late) then forget(index, 'looks', 'late') end
     -- Whoever held it may have been at it for hours, which is no waiting.
@@ -493,10 +501,10 @@ end
 
 -- index, token, outcome (done | failed), reason, then in ARGV original id and fragment in turn
 function verbs.settle(index, token, outcome, reason)
-  local state, holder = read(index, 'state', 'token')
+  local state, holder, drew = read(index, 'state', 'token', 'drew')
   if not state then return { 'gone', {} } end
   local restore, epoch, priority = unpack(redis.call('HMGET', RECORD, 'state', 'epoch', 'priority'))
-  if SETTLED[state] then return settled(epoch, priority, still_ready(index)) end
+  if SETTLED[state] then return settled(epoch, priority, still_ready(index, drew)) end
   if holder ~= token or restore ~= 'restoring' then return { 'stale', {} } end
   for i = FIRST_FRAGMENT, #ARGV, 2 do
     local owner = redis.call('HGET', OWNERS, ARGV[i])
@@ -531,6 +539,10 @@ function verbs.begin(epoch)
     if its == 'ready' and (sent or state == 'checking') then table.insert(late and held or open, index) end
   end
   if state == 'checking' then
+    -- An earlier version, which resumed it, leaves who stood in line before.
+    local queues = {}
+    for _, index in ipairs(open) do queues[queue_of(index)] = true end
+    for queue in pairs(queues) do abandon(queue) end
     open = in_turn(open)
     -- Who comes for what somebody else still holds will wait, which is no reason for others to.
     for _, index in ipairs(held) do set_ready({ index }, true) end
@@ -635,7 +647,8 @@ function verbs.look(index, oldest)
     end
     local queue = queue_of(index)
     if state == 'ready' and not sent then
-      local in_queue = still_in(queue)
+      -- An earlier version takes up without a word.
+      local in_queue = still_sent(read(queue, 'sent'))
       if #in_queue > SHARE / 2 then return { 'later', {} } end
       local drawn = draw(queue, in_queue)
       if drawn[1] then return { 'resources', nodes(drawn) } end

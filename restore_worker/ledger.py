@@ -7,7 +7,7 @@ restore:{ID}:record              hash    checkpoint, bank, cloud, state, reason,
                                          of several, hot.NUMBER each, and cut: what each waits for
 restore:{ID}:progress            hash    INDEX.FIELD: state, needs, cause, attempts, token, late, until, sent, ...;
                                          without INDEX, of the restore's own step;
-                                         QUEUE.FIELD: what is ready, and sent in its turn
+                                         QUEUE.FIELD: sent, what is in a queue; what stands in line for it
 restore:{ID}:parents             hash    INDEX -> indices of what depends on it, comma-separated
 restore:{ID}:nodes               hash    INDEX -> JSON [type, id, name, queue]
 restore:{ID}:work                hash    INDEX -> JSON of what the plugin's restore() works from
@@ -91,7 +91,7 @@ from restore_worker.template import Fragment, dump_fragment
 # Several beats are as good as one: no two passes within so long.
 _RECONCILING = "restores:reconciling"
 _RECONCILING_MILLISECONDS = 900
-# A small restore waits for so many of each other one at most, and workers need not wait for the next.
+# Whatever becomes ready of a restore waits for so many of each other one, and workers need not wait for the next.
 SHARE = 32
 # News that one pass tells, at most.
 _NEWS = 20
@@ -103,7 +103,7 @@ class Ledger(LedgerReader):
     client: decodes responses.
     patience: seconds that something sent may take before the reconciler looks at it.
     keep_days: how long a restore stays after its end.
-    share: how many messages of one restore go into a queue at once.
+    share: how many resources of one restore are in a queue at most.
     """
 
     def __init__(

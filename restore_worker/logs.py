@@ -21,8 +21,9 @@ from restore_worker.settings import LogForm
 
 # What Celery says of each task as it comes and goes the facts say better.
 _TALKERS = ("celery.worker.strategy", "celery.app.trace")
-# What every record has; all else was given to it.
-_COMMON = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+# What every record has, and what is written of each; all else was given to it.
+_WRITTEN = {"message", "asctime", "taskName", "timestamp", "level", "logger", "stack", "exception"}
+_COMMON = frozenset({*vars(logging.makeLogRecord({})), *_WRITTEN})
 # With one of these a value is quoted.
 _PARTING = frozenset(" =\"'")
 _encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
@@ -62,6 +63,8 @@ class Formatter(logging.Formatter):
             **{key: value for key, value in record.__dict__.items() if key not in _COMMON},
             "logger": record.name,
         }
+        if record.stack_info:
+            fields["stack"] = record.stack_info
         if record.exc_info and record.exc_info[0]:
             fields["exception"] = self.formatException(record.exc_info)
         return self._render(record.getMessage(), fields)

@@ -64,6 +64,22 @@ def test_what_comes_in_its_place_is_drawn_once_and_told_again_to_who_did_not_hea
     assert drawn(ledger, restore_id, 1, "another") == []
 
 
+def test_one_that_needs_nobody_any_more_tells_again_what_comes_in_its_place(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, ((), *((0,),) * 11))
+    do(ledger, restore_id, 0, ResourceState.FAILED, reason="no quota")
+    claim(ledger, restore_id, 1)
+    assert indices(claim(ledger, restore_id, 2)) == [7, 8]
+    assert indices(claim(ledger, restore_id, 2, "again")) == [7, 8]
+
+
+def test_who_drew_nothing_is_told_of_nothing_that_another_one_drew(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, LEAVES)
+    claim(ledger, restore_id, 2)
+    assert drawn(ledger, restore_id, 1, "first") == [7, 8]
+    ledger.wait(restore_id, 1, "first", 0.0, "reason", counts=True)
+    assert drawn(ledger, restore_id, 1, "second") == drawn(ledger, restore_id, 1, "second") == []
+
+
 def test_sent_again_is_only_what_was_sent(ledger: AnyLedger) -> None:
     restore_id = begin(ledger, LEAVES)
     assert sorted(each.index for each in ledger.begin(restore_id) or []) == [0, 1, 2, 3, 4, 5, 6, 9]
@@ -181,6 +197,17 @@ def test_what_stands_in_line_when_a_restore_is_cancelled_is_not_sent_and_resumed
     assert sorted(go_on(ledger, restore_id)) == [0, 2, 3, 4, 5, 6, 7, 9]
     assert drawn(ledger, restore_id, 2) == []
     assert drawn(ledger, restore_id, 5) == [8, 10]
+
+
+def test_what_a_message_of_before_a_resume_takes_up_in_the_line_is_sent_all_the_same(ledger: AnyLedger) -> None:
+    restore_id = begin(ledger, LEAVES)
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    ledger.resume(restore_id)
+    go_on(ledger, restore_id)
+    # The chord of the new epoch counts only tasks of its own.
+    do(ledger, restore_id, 7)
+    assert drawn(ledger, restore_id, 1) == []
+    assert drawn(ledger, restore_id, 2) == [8, 10, 7]
 
 
 def test_a_restore_in_turns_comes_to_its_end(ledger: AnyLedger) -> None:

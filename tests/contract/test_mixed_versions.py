@@ -209,3 +209,21 @@ def test_what_one_released_and_lost_the_other_sends_again(client, turns):
     for place in (1, 2, 4, 0):
         client.zadd(DUE, {f"{restore_id}/{place}": 1})
     assert [turns().look(restore_id, place) for place in (1, 2, 4, 0)] == [True, True, True, False]
+
+
+def test_one_that_the_earlier_version_resumed_takes_turns_anew(client):
+    ledger, size = Ledger(client, share=4), 24
+    restore_id = restores.record(ledger, ((),) * size)
+    restores.go_on(ledger, restore_id)
+    for index in (1, 2):
+        restores.do(ledger, restore_id, index, ResourceState.FAILED)
+    ledger.move(restore_id, RestoreState.RESTORING, RestoreState.CANCELLED)
+    assert Earlier(client).resume(restore_id) == 2
+    # All are in line or sent anew, also what it does not know to have been in line.
+    ready, seen = restores.go_on(ledger, restore_id), []
+    assert len(ready) == 8
+    while ready:
+        seen.append(ready.pop(0))
+        ready += [node.index for node in restores.claim(ledger, restore_id, seen[-1]).drawn]
+        assert len(ready) <= 8
+    assert sorted(seen) == list(range(size))

@@ -121,6 +121,7 @@ class LedgerTwin(TwinReader):
         ready = [each for each in restore.leaves if each.state is ResourceState.READY]
         if restore.state is RestoreState.RESTORING:
             return [each.node for each in ready if each.sent]
+        restore.turns.clear()
         self._enter(restore, RestoreState.RESTORING)
         self._note(restore, RestoreState.RESTORING)
         if restore.left:
@@ -141,16 +142,16 @@ class LedgerTwin(TwinReader):
             return _settled(restore, _still_ready(restore, resource))
         if restore.state is not RestoreState.RESTORING or resource.state is ResourceState.PLANNED:
             return Idle()
-        drawn = [each for each in resource.drew if each.state is ResourceState.READY]
+        drawn = _still_sent(resource.drew)
         if resource.token != token:
             if resource.until is not None and resource.until > self._now():
                 return Held(resource.until - self._now())
             drawn = self._take_up(restore, resource)
+            resource.drew = drawn[: self._share]
             released = self._refuse(restore, resource, limits.of(resource.node.type))
             if released is not None:
                 return _settled(restore, [*drawn, *released])
             self._take(restore, resource, token, lease, worker)
-            resource.drew = drawn or resource.drew
         waited = 0.0 if resource.since is None else self._now() - resource.since
         new, taken = restore.new, (resource.attempts, resource.node, resource.work)
         where = (new.checkpoint, new.bank, new.cloud, restore.identity)
@@ -471,7 +472,6 @@ class LedgerTwin(TwinReader):
     def _finish(self, restore: Restore, resource: Resource, state: ResourceState, reason: str) -> list[Resource]:
         resource.state, resource.reason, resource.ended = state, reason, self._now()
         resource.token = resource.until = resource.late = None
-        resource.drew = []
         self._due.pop((restore.new.id, resource.node.index), None)
         self._note(restore, state, resource, reason=reason)
         if state is ResourceState.FAILED:
@@ -508,7 +508,7 @@ class LedgerTwin(TwinReader):
 
     def _heal(self, restore: Restore, turn: Turn) -> list[Node] | None:
         """Forget whom an earlier version took up without a word; what is to be sent now, None if others see to it."""
-        in_queue = [each for each in turn.sent if each.state is ResourceState.READY]
+        in_queue = _still_sent(turn.sent)
         if len(in_queue) > self._share / 2:
             return None
         turn.sent = in_queue
@@ -516,13 +516,18 @@ class LedgerTwin(TwinReader):
 
     def _draw(self, restore: Restore, turn: Turn) -> list[Resource]:
         drawn: list[Resource] = []
+        taken: list[Resource] = []
         while turn.line and len(turn.sent) < self._share:
             each = turn.line.pop(0)
             if _is_unsent(each):
                 turn.sent.append(each)
                 drawn.append(each)
                 self._look_at(restore, each)
-        return drawn
+            elif not each.sent:
+                # By a message of an earlier epoch: the chord of this one counts its own.
+                taken.append(each)
+                each.sent = self._now()
+        return drawn + taken
 
     def _gone(self, restore: Restore, index: int, key: str) -> None:
         if restore.made.pop((index, key), None) is not None:
@@ -580,10 +585,14 @@ def _is_heats(restore: Restore) -> bool:
     return restore.state in FOLLOWED_RESTORE_STATES and asked
 
 
+def _still_sent(resources: Iterable[Resource]) -> list[Resource]:
+    return [each for each in resources if each.state is ResourceState.READY and each.sent]
+
+
 def _still_ready(restore: Restore, resource: Resource) -> list[Resource]:
     if restore.state is not RestoreState.RESTORING:
         return []
-    return [parent for parent in resource.parents if parent.state is ResourceState.READY and parent.sent]
+    return _still_sent([*resource.drew, *resource.parents])
 
 
 def _settled(restore: Restore, ready: Iterable[Resource]) -> Settled:

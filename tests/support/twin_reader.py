@@ -43,7 +43,7 @@ class Resource:
     # When an attempt first found that there is nothing to do yet, if all did since.
     since: float | None = None
     bytes: int | None = None
-    # The queue of which the next lot is sent when this one is taken up.
+    # What came into the queue in its place.
     drew: list[Resource] = field(default_factory=list)
 
     @property
