@@ -10,6 +10,8 @@ local STACK, OWN_KEYS, DUE, FOLLOWED, RESTORES, NEWS = KEYS[10], 11, KEYS[12], K
 -- from ARGV.
 local FIRST_ARGUMENT, LAST_ARGUMENT, FIRST_FRAGMENT = 5, 10, 9
 local VERB, ID, PATIENCE, SHARE = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+-- What stands in line goes on with what was sent: there may be ten thousand, and looks at them keep others waiting.
+local PATIENCE_IN_LINE = 8 * PATIENCE
 local SETTLED = { done = true, failed = true, skipped = true }
 local FINAL = { complete = true, failed = true, cancelled = true, destroyed = true, forgotten = true }
 -- Heat works on the stack.
@@ -96,10 +98,11 @@ end
 local function set_ready(indices, sent)
   if not indices[1] then return end
   local fields, looks, before = {}, {}, {}
+  local when = NOW + (sent and PATIENCE or PATIENCE_IN_LINE)
   for i, index in ipairs(indices) do
     fields[#fields + 1], fields[#fields + 2] = index .. '.state', 'ready'
     if sent then fields[#fields + 1], fields[#fields + 2] = index .. '.sent', NOW end
-    looks[#looks + 1], looks[#looks + 2] = NOW + PATIENCE, ID .. '/' .. index
+    looks[#looks + 1], looks[#looks + 2] = when, ID .. '/' .. index
     before[i] = index .. '.sent'
   end
   redis.call('HSET', PROGRESS, unpack(fields))
@@ -152,7 +155,7 @@ local function line_up(queue, indices)
   write(queue, 'first', first or 1, 'last', last)
 end
 
--- Fills a queue up, in which are `sent`; a list of what is to be sent.
+-- Fills a queue up, in which are `sent`, and adds to them; a list of what is to be sent.
 local function draw(queue, sent)
   local first, last = read(queue, 'first', 'last')
   local number, drawn, taken = tonumber(first or '1'), {}, {}
@@ -164,8 +167,8 @@ local function draw(queue, sent)
         left[#left + 1] = each.index
       elseif each.state == 'ready' and not each.sent then
         sent[#sent + 1], drawn[#drawn + 1] = each.index, each.index
-      elseif not each.sent then
-        -- By a message of an earlier epoch: the chord of this one counts its own.
+      elseif not each.sent and each.state ~= 'planned' then
+        -- Taken up by a message of an earlier epoch: the chord of this one counts its own.
         taken[#taken + 1] = each.index
         write(each.index, 'sent', NOW)
       end
@@ -349,6 +352,7 @@ function verbs.claim(index, token, lease, most, worker, limits)
     local kind, _, _, queue = unpack(cjson.decode(node_of(index)))
     drawn = take_up(index, queue)
     if drawn[1] then
+      -- More are only those that were taken up already.
       write(index, 'drew', table.concat(drawn, ',', 1, math.min(#drawn, SHARE)))
     elseif drew then
       forget(index, 'drew')
@@ -522,10 +526,10 @@ end
 
 -- epoch if it has to be that one: what can start at once and has not; takes the restore from checking to restoring
 function verbs.begin(epoch)
-  local state, leaves, now = unpack(redis.call('HMGET', RECORD, 'state', 'leaves', 'epoch'))
+  local state, leaves, current = unpack(redis.call('HMGET', RECORD, 'state', 'leaves', 'epoch'))
   if state ~= 'checking' and state ~= 'restoring' then return { 'idle', {} } end
   -- Whoever checked for an epoch that was cancelled does not speak for the next one.
-  if epoch and epoch ~= now then return { 'idle', {} } end
+  if epoch and epoch ~= current then return { 'idle', {} } end
   if state == 'checking' then
     redis.call('HSET', RECORD, 'state', 'restoring', 'updated', NOW, 'reason', '')
     event('restoring', '')
@@ -534,9 +538,9 @@ function verbs.begin(epoch)
   end
   local open, held = {}, {}
   for index in string.gmatch(leaves, '%d+') do
-    local its, sent, late = read(index, 'state', 'sent', 'late')
+    local now, sent, late = read(index, 'state', 'sent', 'late')
     -- A copy of the same task sends what was sent already, and no more than that.
-    if its == 'ready' and (sent or state == 'checking') then table.insert(late and held or open, index) end
+    if now == 'ready' and (sent or state == 'checking') then table.insert(late and held or open, index) end
   end
   if state == 'checking' then
     -- An earlier version, which resumed it, leaves who stood in line before.
@@ -647,9 +651,12 @@ function verbs.look(index, oldest)
     end
     local queue = queue_of(index)
     if state == 'ready' and not sent then
-      -- An earlier version takes up without a word.
+      -- What an earlier version took up is in the list still.
       local in_queue = still_sent(read(queue, 'sent'))
-      if #in_queue > SHARE / 2 then return { 'later', {} } end
+      if #in_queue > SHARE / 2 then
+        look_at(index, NOW + PATIENCE_IN_LINE)
+        return { 'later', {} }
+      end
       local drawn = draw(queue, in_queue)
       if drawn[1] then return { 'resources', nodes(drawn) } end
     end

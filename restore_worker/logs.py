@@ -22,7 +22,7 @@ from restore_worker.settings import LogForm
 # What Celery says of each task as it comes and goes the facts say better.
 _TALKERS = ("celery.worker.strategy", "celery.app.trace")
 # What every record has, and what is written of each; all else was given to it.
-_WRITTEN = {"message", "asctime", "taskName", "timestamp", "level", "logger", "stack", "exception"}
+_WRITTEN = {"message", "asctime", "timestamp", "level", "logger", "stack", "exception"}
 _COMMON = frozenset({*vars(logging.makeLogRecord({})), *_WRITTEN})
 # With one of these a value is quoted.
 _PARTING = frozenset(" =\"'")
@@ -80,7 +80,7 @@ def _json(message: str, fields: Mapping[str, object]) -> str:
 def _console(message: str, fields: dict[str, object]) -> str:
     # What a bank or a cloud says steers no terminal, and makes no line of its own.
     level, logger, timestamp = (fields.pop(each) for each in ("level", "logger", "timestamp"))
-    trace = f"\n{fields.pop('exception')}" if "exception" in fields else ""
+    trace = "".join(f"\n  {printable(line)}" for line in str(fields.pop("exception", "")).splitlines())
     told = [f"{key}={_quoted(value)}" for key, value in sorted(fields.items())]
     return " ".join([f"{timestamp} [{level}] {printable(message)} [{logger}]", *told]) + trace
 

@@ -89,9 +89,9 @@ def test_sent_again_is_only_what_was_sent(ledger: AnyLedger) -> None:
 
 
 def test_what_fits_into_a_turn_is_sent_at_once(ledger: AnyLedger) -> None:
-    restore_id = record(ledger, LEAVES[:4])
-    assert sorted(go_on(ledger, restore_id)) == [0, 1, 2, 3]
-    assert [drawn(ledger, restore_id, index) for index in range(4)] == [[]] * 4
+    restore_id = record(ledger, LEAVES[:6])
+    assert sorted(go_on(ledger, restore_id)) == [0, 1, 2, 3, 4, 5]
+    assert [drawn(ledger, restore_id, index) for index in range(6)] == [[]] * 6
 
 
 def test_many_parents_of_one_child_take_turns_too(ledger: AnyLedger) -> None:

@@ -372,6 +372,8 @@ class LedgerTwin(TwinReader):
         self._due[place] = self._now() + self._patience
         if resource is not None and _is_unsent(resource):
             drawn = self._heal(restore, restore.turns[resource.node.queue])
+            if drawn is None:
+                self._due[place] = self._now() + 8 * self._patience
             if drawn is None or drawn:
                 return drawn
         if _is_heats(restore) if resource is None else _is_backlog(restore, resource, oldest or {}):
@@ -492,7 +494,7 @@ class LedgerTwin(TwinReader):
             turn = restore.turns[each.node.queue]
             if len(turn.sent) >= self._share or turn.line:
                 turn.line.append(each)
-                self._due[restore.new.id, each.node.index] = self._now() + self._patience
+                self._due[restore.new.id, each.node.index] = self._now() + 8 * self._patience
             else:
                 turn.sent.append(each)
                 now.append(each)
@@ -523,8 +525,8 @@ class LedgerTwin(TwinReader):
                 turn.sent.append(each)
                 drawn.append(each)
                 self._look_at(restore, each)
-            elif not each.sent:
-                # By a message of an earlier epoch: the chord of this one counts its own.
+            elif not each.sent and each.state is not ResourceState.PLANNED:
+                # Taken up by a message of an earlier epoch: the chord of this one counts its own.
                 taken.append(each)
                 each.sent = self._now()
         return drawn + taken

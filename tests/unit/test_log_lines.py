@@ -64,13 +64,37 @@ def test_a_fact_is_the_event_and_what_it_is_about_is_told():
     assert (told["restore"], told["resource"]) == ("cc27", "6a1d")
 
 
-def test_a_traceback_follows_on_the_console_and_is_a_field_in_json():
+def test_no_field_takes_the_place_of_what_each_line_has():
+    forged = dict.fromkeys(("level", "timestamp", "logger", "exception", "stack"), "\x1b[2J")
+    for form in LogForm:
+        assert line(form, "no answer", forged) == line(form, "no answer")
+
+
+def test_what_json_does_not_know_is_told_as_python_writes_it():
+    assert json.loads(line(LogForm.JSON, "no answer", {"ids": {1}}))["ids"] == "{1}"
+
+
+def caught(text):
     try:
-        int("broken")
+        int(text)
     except ValueError:
-        error = sys.exc_info()
+        return sys.exc_info()
+
+
+def test_a_traceback_is_a_field_in_json_and_stands_below_its_line_on_the_console():
+    error = caught("broken")
     first, *trace = line(LogForm.CONSOLE, "its plugin broke", exc_info=error).splitlines()
     assert first.endswith("its plugin broke [some.library]")
-    assert trace[0] == "Traceback (most recent call last):"
-    assert trace[-1] == "ValueError: invalid literal for int() with base 10: 'broken'"
-    assert json.loads(line(LogForm.JSON, "its plugin broke", exc_info=error))["exception"].splitlines() == trace
+    assert trace[0] == "  Traceback (most recent call last):"
+    assert trace[-1] == "  ValueError: invalid literal for int() with base 10: 'broken'"
+    told = json.loads(line(LogForm.JSON, "its plugin broke", exc_info=error))["exception"]
+    assert [f"  {each}" for each in told.splitlines()] == trace
+
+
+def test_an_error_steers_no_terminal_and_makes_no_line_of_its_own():
+    try:
+        raise OSError("\x1b[2J\n2026-01-01 [info] forged")  # noqa: TRY301 - what a bank says
+    except OSError:
+        told = line(LogForm.CONSOLE, "its plugin broke", exc_info=sys.exc_info())
+    assert "\x1b" not in told
+    assert all(each.startswith("  ") for each in told.splitlines()[1:])
