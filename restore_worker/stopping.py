@@ -23,6 +23,8 @@ class Attempts:
         self._lock = threading.RLock()
         # By thread, how many blocks it is in that must not be disturbed.
         self._undisturbed: dict[int, int] = {}
+        # Threads that something was thrown at.
+        self._struck: set[int] = set()
         self._stopping = False
 
     @contextlib.contextmanager
@@ -37,8 +39,10 @@ class Attempts:
         finally:
             with self._lock:
                 self._undisturbed.pop(thread, None)
-                # What was thrown and has not arrived would arrive in somebody else's code.
-                _throw(thread, None)
+                # What was thrown and has not arrived would arrive in somebody else's code. Not without need: Python
+                # before 3.13 then looks for errors at each call, in all threads, for good, and hangs if it is traced.
+                if thread in self._struck:
+                    _throw(thread, None)
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -72,6 +76,7 @@ class Attempts:
             free = [thread for thread, blocks in self._undisturbed.items() if not blocks]
             for thread in free:
                 if thread != here:
+                    self._struck.add(thread)
                     _throw(thread, Stopped)
         if here in free:
             raise Stopped

@@ -1,5 +1,7 @@
 """An attempt of a process that is to stop is broken off anywhere, but not while it makes something."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -139,3 +141,18 @@ def test_many_attempts_end_and_are_stopped_in_the_same_moment(attempts):
         threads = [Attempt(attempts, lambda: None) for _ in range(3)]
         attempts.stop()
         assert {thread.end() for thread in threads} <= {"done", "stopped"}
+
+
+_TRACED = """
+import sys
+from restore_worker.stopping import Attempts
+with Attempts().running():
+    pass
+sys.settrace(lambda *_: None)
+(lambda: None)()
+"""
+
+
+def test_a_process_that_made_an_attempt_can_be_traced():
+    # Python of before 3.13 hangs at the first call if it is told of an error for a thread that has none.
+    subprocess.run([sys.executable, "-c", _TRACED], timeout=30, check=True)
