@@ -39,8 +39,8 @@ class Attempts:
         finally:
             with self._lock:
                 self._undisturbed.pop(thread, None)
-                # What was thrown and has not arrived would arrive in somebody else's code. Not without need: Python
-                # before 3.13 then looks for errors at each call, in all threads, for good, and hangs if it is traced.
+                # What was thrown and has not arrived would arrive in somebody else's code. If nothing was thrown,
+                # Python before 3.13 would look for it at each call in all threads, for good, and hang when traced.
                 if thread in self._struck:
                     _throw(thread, None)
 
