@@ -28,7 +28,7 @@ from tests.support.processes import run_cli, wait_until
 from tests.support.steps import checkpoint, installed
 from tests.support.stub_heat import StubHeat
 from tests.support.stub_identity import Answer, StubIdentity, stub_identity, write_clouds
-from tests.support.wire import body_of, commands, held, messages
+from tests.support.wire import body_of, commands, held, messages, names_of
 
 SECONDS = 60
 # Bytes on the wire, with what Celery and kombu put around ids.
@@ -101,10 +101,6 @@ def commands_of(submitted: restore.Restore, bank: str, directory) -> dict[str, s
         done = run_cli(*line)
         told[" ".join(line)] = done.stdout + done.stderr
     return told | {path.name: path.read_text() for path in directory.glob("app*.yaml")}
-
-
-def names_of(seen: list[list[str]]) -> set[str]:
-    return {message["headers"]["task"] for _, message in messages(seen)}
 
 
 def calls(part) -> Iterator[tuple[list, dict]]:

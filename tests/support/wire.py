@@ -70,6 +70,11 @@ def messages(seen: list[list[str]]) -> list[tuple[str, dict[str, Any]]]:
     return [(text, message) for text, message in found if "task" in message["headers"]]
 
 
+def names_of(seen: list[list[str]]) -> set[str]:
+    """Return which tasks were sent."""
+    return {message["headers"]["task"] for _, message in messages(seen)}
+
+
 def broadcasts(seen: list[list[str]]) -> list[dict[str, Any]]:
     """Return what was sent to all: events of tasks and workers, and remote control."""
     return [json.loads(words[1]) for name, *words in seen if name == "PUBLISH"]
