@@ -18,7 +18,7 @@ from tests.support.processes import wait_until
 NAME = "living"
 SERVER = "OS::Nova::Server"
 # Long enough to look at the copy.
-TTL = timedelta(seconds=45)
+TTL = timedelta(seconds=90)
 SECONDS = 300
 
 
