@@ -43,7 +43,7 @@ def test_it_is_enough_for_workers_beat_flower_and_callers(user, worker, cli, tmp
         wait_until(lambda: f"{submitted.id}.1.0" in pages.tasks(), "Flower hears of its tasks")
         pages.worker()
         assert cli("show", submitted.id).returncode == cli("list").returncode == 0
-        assert submitted.complaints() == []
+        wait_until(lambda: submitted.complaints() == [], "all are seen in time")
     # Nothing was ever refused to it.
     assert user.acl_log() == []
 

@@ -23,7 +23,7 @@ from restore_worker.states import FINAL_RESTORE_STATES, ResourceState, RestoreSt
 from restore_worker.template import HeatResource
 from tests.support.processes import wait_until
 from tests.support.redis_setups import SAFE, Server, running
-from tests.support.restores import LONG, begin, bring, claim, do, new_restore, record
+from tests.support.restores import LONG, begin, bring, claim, new_restore, record
 
 SHARED = {
     *("restores", "restores:due", "restores:reconciled", "restores:reconciling"),
@@ -190,7 +190,7 @@ def test_who_waits_for_events_gets_them_when_they_happen(ledger: Ledger) -> None
     before = time.monotonic()
     assert ledger.events(restore_id, last, wait=0.2) == []
     assert time.monotonic() - before >= 0.19
-    timer = threading.Timer(0.1, do, (ledger, restore_id, 0))
+    timer = threading.Timer(0.1, claim, (ledger, restore_id, 0))
     timer.start()
     (event,) = ledger.events(restore_id, last, wait=30)
     assert (event.name, event.index) == ("running", 0)
@@ -199,10 +199,10 @@ def test_who_waits_for_events_gets_them_when_they_happen(ledger: Ledger) -> None
 
 def test_a_lease_is_kept_while_its_task_runs_and_ends_after_it(ledger: Ledger) -> None:
     restore_id = begin(ledger)
-    keeper = LeaseKeeper(ledger, 0.6)
+    keeper = LeaseKeeper(ledger, 2.0)
     for index in (0, 4):
-        claim(ledger, restore_id, index, "mine", lease=0.6)
-    until = time.monotonic() + 2
+        claim(ledger, restore_id, index, "mine", lease=2.0)
+    until = time.monotonic() + 5
     with keeper.holding(restore_id, 0, "mine"):
         with keeper.holding(restore_id, 4, "mine"):
             while time.monotonic() < until:

@@ -134,7 +134,7 @@ def test_what_failed_and_was_resumed_counts_with_the_time_in_between(ledgers: Le
     failed = report(ledger, new.id)
     assert (failed.completed, failed.seconds, failed.critical_path) == (None, None, ("id-0",))
     assert failed.phases[-1].seconds is not None
-    ledgers.sleep(0.3)
+    ledgers.sleep(1.0)
     assert ledger.resume(new.id)
     go_on(ledger, new.id)
     assert report(ledger, new.id).phases[-1].seconds is None, "it goes on"
@@ -144,12 +144,12 @@ def test_what_failed_and_was_resumed_counts_with_the_time_in_between(ledgers: Le
         ledger.move(new.id, ledger.get(new.id).state, to)
     measured = report(ledger, new.id)
     assert measured.seconds is not None
-    assert measured.seconds >= 0.5
+    assert measured.seconds >= 1.2
     assert [each.state.value for each in measured.phases].count("failed") == 1
     assert measured.resources[1].seconds is not None
     # From when it was resumed, not from when it could first be done.
     assert measured.resources[1].waited is not None
-    assert measured.resources[1].waited < 0.3
+    assert measured.resources[1].waited < 1.0
     assert measured.critical_path == ("id-0", "id-1")
 
 

@@ -86,7 +86,7 @@ def reported(cli, submitted: Restore, seconds: float) -> None:
     phases = [each["state"] for each in measured["phases"]]
     assert phases == ["pending", "checking", "restoring", "assembling", "creating", "destroying", "discarding"]
     text = cli("report", submitted.id).stdout
-    assert f"Recovery: {seconds:.1f} s from its submission to its end" in text
+    assert f"Recovery: {measured['seconds']:.1f} s from its submission to its end" in text
     assert "Resources (2, 15 bytes from the bank), the slowest first:" in text
     assert "Each of these had to wait for the one before:" in text
 

@@ -39,6 +39,11 @@ def signed(tmp_path_factory):
     return {name: {"PYTHONPATH": path, "CELERY_CONFIG_MODULE": name} for name in ("ours", "strangers")}
 
 
+def inspect(env, what):
+    """Return what workers answer; each has a second for it, which a busy machine may miss."""
+    return json.loads(wait_until(lambda: celery(env, "inspect", what, "--json").stdout, "an answer"))
+
+
 def celery(env, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "celery", "--quiet", "-A", "restore_worker.app", *arguments],
@@ -58,7 +63,7 @@ def test_a_restore_by_signed_messages_alone(signed, redis_url, worker, cli, tmp_
         worker(pool="prefork", concurrency=2, options=["--beat", "--task-events"], env=ours)
         wait_until(lambda: "worker1@" in pages.read("/workers"), "Flower hears of the worker")
         done = cli("submit", "latest", "--bank", BANK, "--no-stack", "--wait", env=signed["ours"])
-        asked = celery(signed["ours"], "inspect", "active_queues", "--json")
+        asked = inspect(ours, "active_queues")
         wait_until(lambda: f"{done.stdout.strip()}.1.0" in pages.tasks(), "Flower hears of its tasks")
         _, about = pages.worker()
         # Beat's first ones may come after all of a restore that is done within its first period.
@@ -68,7 +73,7 @@ def test_a_restore_by_signed_messages_alone(signed, redis_url, worker, cli, tmp_
     ended = restore.get(done.stdout.strip())
     assert ended.status.state is RestoreState.COMPLETE
     assert ended.templates == restore.plan("latest", bank=BANK).hots
-    queues = {queue["name"] for (_, found) in json.loads(asked.stdout).items() for queue in found}
+    queues = {queue["name"] for found in asked.values() for queue in found}
     assert queues == {"restore", "transfer", "reconcile"}
     sent = [*(message for _, message in messages(seen)), *broadcasts(seen)]
     assert {message["content-type"] for message in sent} == {SIGNED}
@@ -160,7 +165,7 @@ def test_forged_remote_control_is_refused(guarded, signed):
     before = len(guarded.output)
     app.control.shutdown()
     wait_until(lambda: "Refusing to deserialize" in guarded.output[before:], "the refusal")
-    assert len(json.loads(celery(signed["ours"], "inspect", "ping", "--json").stdout)) == 1
+    assert len(inspect(signed["ours"], "ping")) == 1
 
 
 @pytest.mark.parametrize(

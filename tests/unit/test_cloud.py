@@ -21,7 +21,7 @@ from tests.support.stub_identity import PASSWORD, PROJECT, Answer, stub_identity
 def stub(tmp_path, monkeypatch):
     """A cloud named stub; pauses between repetitions are short."""
     monkeypatch.setattr(session, "_PAUSE", 0.01)
-    monkeypatch.setattr(session, "_PATIENCE", 0.5)
+    monkeypatch.setattr(session, "_PATIENCE", 2.0)
     with stub_identity() as served:
         use(served, tmp_path, monkeypatch, stub=served.entry())
         yield served
@@ -71,7 +71,7 @@ def test_patience_ends(stub, answer, said):
     begun = time.monotonic()
     with pytest.raises(CloudUnavailableError, match=f"cloud stub {said}"):
         call()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
     assert len(stub.asked()) > 3
 
 
@@ -152,11 +152,11 @@ def test_an_upload_is_not_sent_twice_with_the_same_token(stub, answer, said):
 
 
 def test_an_upload_that_takes_longer_than_a_timeout_goes_through(stub, name_clouds):
-    name_clouds(stub=stub.entry(api_timeout=0.4))
+    name_clouds(stub=stub.entry(api_timeout=1.0))
 
     def slowly():
         for _ in range(5):
-            time.sleep(0.15)
+            time.sleep(0.3)
             yield b"x"
 
     call("PUT", data=slowly())
