@@ -135,9 +135,9 @@ def test_an_object_that_comes_a_byte_at_a_time_is_given_up(remote, monkeypatch: 
             yield b"x"
             time.sleep(0.02)
 
-    monkeypatch.setattr(contract, "ANSWER_SECONDS", 1.0)
     with hostile_server(objects) as server:
         bank = remote(server)
+        monkeypatch.setattr(contract, "ANSWER_SECONDS", 1.0)
         for ask in (bank.read, lambda key: list(bank.stream(key))):
             with bounded(), pytest.raises(BankUnavailableError, match=f"too slow: {KEY} did not come within 1 s"):
                 ask(KEY)
