@@ -78,7 +78,7 @@ cloud-down: | .venv/bin/python
 cloud-wipe: | .venv/bin/python
 	@$(CLOUD) wipe
 
-# Hundreds of restores while processes are killed: an hour.
+# Hundreds of restores while processes are killed: half an hour to an hour.
 chaos: .venv/.dev
 	$(BIN)/python -m tests.chaos --runs 200 --seed 1 --report docs/reliability.md
 
