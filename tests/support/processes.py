@@ -58,6 +58,10 @@ def empty(url: str) -> None:
         old = [key for key in client.scan_iter() if not key.startswith(b"_kombu.binding.")]
         if old:
             client.delete(*old)
+        # A child of a killed worker may not be gone yet: with its parent's connection it would be handed a message.
+        for each in client.client_list():
+            if "b" in each["flags"]:
+                client.client_kill_filter(_id=each["id"])
 
 
 class Program:
