@@ -83,17 +83,16 @@ def endless(*headers: str):
     ids=str,
 )
 def test_an_object_without_an_end_is_refused(remote, headers) -> None:
-    with hostile_server(endless(*headers)) as server:
+    with hostile_server(endless(*headers)) as server, bounded(60):
         bank = remote(server)
-        with bounded(60):
-            asked(bank)
+        asked(bank)
 
 
 def test_an_object_of_a_gibibyte_is_refused_before_it_is_read(remote) -> None:
     refusal = f"{KEY} .* has {2**30} bytes, more than the {32 * MIB} "
-    with hostile_server(endless(f"Content-Length: {2**30}")) as server:
+    with hostile_server(endless(f"Content-Length: {2**30}")) as server, bounded():
         bank = remote(server)
-        with bounded(), pytest.raises(BankError, match=refusal) as raised:
+        with pytest.raises(BankError, match=refusal) as raised:
             bank.read(KEY)
     assert not isinstance(raised.value, BankUnavailableError)
 
@@ -122,10 +121,8 @@ def test_an_object_that_breaks_off_is_tried_again_later(remote) -> None:
         if method == "GET":
             yield b"only the beginning"
 
-    with hostile_server(objects) as server:
-        bank = remote(server)
-        with bounded(60):
-            assert asked(bank) == [BankUnavailableError] * 2
+    with hostile_server(objects) as server, bounded(60):
+        assert asked(remote(server)) == [BankUnavailableError] * 2
 
 
 def test_an_object_that_comes_a_byte_at_a_time_is_given_up(remote, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,19 +132,19 @@ def test_an_object_that_comes_a_byte_at_a_time_is_given_up(remote, monkeypatch: 
             yield b"x"
             time.sleep(0.02)
 
-    with hostile_server(objects) as server:
+    with hostile_server(objects) as server, bounded():
         bank = remote(server)
         monkeypatch.setattr(contract, "ANSWER_SECONDS", 1.0)
         for ask in (bank.read, lambda key: list(bank.stream(key))):
-            with bounded(), pytest.raises(BankUnavailableError, match=f"too slow: {KEY} did not come within 1 s"):
+            with pytest.raises(BankUnavailableError, match=f"too slow: {KEY} did not come within 1 s"):
                 ask(KEY)
 
 
 def test_a_listing_without_an_end_is_refused(remote, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contract, "LISTING_LIMIT", 20)
-    with hostile_server(endless(), pages=10**9) as server:
+    with hostile_server(endless(), pages=10**9) as server, bounded():
         bank = remote(server)
-        with bounded(), pytest.raises(BankError, match=r"checkpoints/ in the bank .* has more than 20 names"):
+        with pytest.raises(BankError, match=r"checkpoints/ in the bank .* has more than 20 names"):
             list(bank.list("checkpoints"))
 
 

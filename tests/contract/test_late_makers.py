@@ -26,7 +26,7 @@ from restore_worker.states import ResourceState, RestoreState
 from tests.support.processes import wait_until
 from tests.support.restores import begin, claim, go_on, told
 
-LEASE = 2.0
+LEASE = 1.0
 
 
 @dataclass
@@ -83,7 +83,7 @@ def test_what_is_in_the_making_when_its_restore_is_cancelled_and_resumed_is_buil
         ledger.resume(restore_id)
         go_on(ledger, restore_id)
         # The creation outlasts the lease, which is renewed.
-        deadline = time.monotonic() + 1.5 * LEASE
+        deadline = time.monotonic() + 3 * LEASE
         while time.monotonic() < deadline:
             assert isinstance(claim(ledger, restore_id, 0, "after"), Held)
         cloud.answers.set()

@@ -18,7 +18,7 @@ from tests.support.processes import wait_until
 
 SECONDS = 60
 # While a lease is not let go, nobody else goes on within 30 seconds.
-SOON = timedelta(seconds=15)
+SOON = timedelta(seconds=5)
 
 
 def patience(seconds):
